@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 /// The result of a step; an error ends the test with its text.
@@ -336,6 +338,17 @@ impl Client {
             names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// The body of the last message of a subject, as text; `None` if there is none.
+    pub fn last(&mut self, stream: &str, subject: &str) -> Outcome<Option<String>> {
+        let asked = json!({ "last_by_subj": subject });
+        let answer = match self.api(&format!("STREAM.MSG.GET.{stream}"), &asked) {
+            Err(error) if error.to_string().contains("10037") => return Ok(None),
+            answer => answer?,
+        };
+        let data = answer["message"]["data"].as_str().unwrap_or_default();
+        Ok(Some(String::from_utf8(BASE64.decode(data)?)?))
     }
 
     fn try_stream(&mut self, replicas: u32) -> Outcome<()> {

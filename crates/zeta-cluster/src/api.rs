@@ -55,6 +55,10 @@ pub(crate) struct Info {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) last_sequence: u64,
+    /// When it was made, in the words of the server.
+    pub(crate) created: String,
+    /// The clock of the server (2.10 and later), in the same form.
+    pub(crate) server_time: Option<String>,
     /// It is led by a vote. A server before 2.11 that is alone does not say its name here.
     pub(crate) is_clustered: bool,
     /// The server that leads it.
@@ -106,6 +110,8 @@ impl Info {
             messages: number(state, "messages"),
             bytes: number(state, "bytes"),
             last_sequence: number(state, "last_seq"),
+            created: text(answer.get("created")).unwrap_or_default(),
+            server_time: text(answer.get("ts")),
             is_clustered: cluster.is_some(),
             leader: leader.filter(|name| !name.is_empty()),
             followers: followers.into_iter().flatten().map(follower).collect(),
@@ -145,8 +151,21 @@ impl Connection {
     /// Reads the last message of a subject from the stream's leader: other servers may lag, and
     /// even its own answer may be old when it was cut off.
     pub(crate) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>> {
-        let body = json!({ "last_by_subj": subject });
-        let answer = match self.read(&format!("STREAM.MSG.GET.{stream}"), &body).await {
+        self.message(stream, &json!({ "last_by_subj": subject })).await
+    }
+
+    /// Reads the first message from a sequence on whose subject fits the pattern.
+    pub(crate) async fn next(
+        &self,
+        stream: &str,
+        pattern: &str,
+        sequence: u64,
+    ) -> Result<Option<Stored>> {
+        self.message(stream, &json!({ "seq": sequence, "next_by_subj": pattern })).await
+    }
+
+    async fn message(&self, stream: &str, body: &Value) -> Result<Option<Stored>> {
+        let answer = match self.read(&format!("STREAM.MSG.GET.{stream}"), body).await {
             Err(trouble) if trouble.is(Trouble::NO_MESSAGE) => return Ok(None),
             answer => answer?,
         };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request,
-    RequestErrorKind, ServerError,
+    RequestErrorKind, ServerError, Subscriber,
 };
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -129,6 +129,21 @@ impl Connection {
     pub(crate) fn server(&self) -> (String, String) {
         let info = self.client.server_info();
         (info.server_name, info.version)
+    }
+
+    /// Subscribes to a pattern.
+    pub(crate) async fn subscribe(
+        &self,
+        pattern: String,
+    ) -> std::result::Result<Subscriber, Trouble> {
+        let subscribed = self.client.subscribe(pattern).await;
+        subscribed.map_err(|error| Trouble::NotSent(error.to_string()))
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) async fn ended(&self) {
+        let mut news = self.news.clone();
+        let _ = news.wait_for(|news| news.ended).await;
     }
 
     /// Sends a request that may change something, and waits for its answer.

@@ -8,10 +8,12 @@
 //! - `monitor`: what a server says of its own disk.
 //! - `identity`, `keys`: this node's key, and those of others. `signer`: envelopes and signatures.
 //! - `member`: a node's connection, which signs what it writes and judges what it reads.
+//! - `bridge`: the process that sends the records of this node and keeps copies of the others'.
 //! - `gate`: what a server can do, proven on it. `init`, `status`: the verbs.
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod bridge;
 mod connection;
 pub mod gate;
 pub mod identity;

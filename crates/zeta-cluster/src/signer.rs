@@ -70,6 +70,11 @@ impl Signer {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes the next counter greater than one that this node has sent before.
+    pub fn raise_counter(&self, sent: u64) {
+        self.counter.fetch_max(sent, Ordering::Relaxed);
+    }
+
     /// The next counter of this node.
     pub fn next_counter(&self) -> u64 {
         let wall_us = host::wall_us();

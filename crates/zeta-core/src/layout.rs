@@ -31,6 +31,18 @@ pub const HISTORY: &str = "history.log";
 /// Below a node directory: the log before that one, which is full.
 pub const HISTORY_FULL: &str = "history.1.log";
 
+/// In a node directory: the last card of its node, by which the directory is known as a copy that
+/// only the bridge of this machine writes.
+pub const COPY_MARK: &str = ".copy";
+/// The directory of what a bridge keeps for this machine, beside that of the nodes.
+pub const CLUSTER: &str = "cluster";
+/// Below it: the copies of the leases of the cluster.
+pub const CLUSTER_LEASES: &str = "leases";
+/// Below it: the state of the bridge, for people and for `zeta cluster status`.
+pub const CLUSTER_STATUS: &str = "status";
+/// Below it: the file that the bridge of this tree has locked.
+pub const CLUSTER_LOCK: &str = "bridge.lock";
+
 /// Most bytes of a lease, a marker or any other small record.
 pub const RECORD_MAX: usize = 4 * 1024;
 /// Most bytes of a persona record.
@@ -45,6 +57,8 @@ pub const NODES_MAX: usize = 16_384;
 pub const ENTRIES_MAX: usize = 4_096;
 
 const LEASE_SUFFIX: &str = ".lock";
+/// How the copy of a lease of the cluster ends.
+const CLUSTER_LEASE_SUFFIX: &str = ".lease";
 /// How the directory of the grants of a joint lease ends.
 const GRANTS_SUFFIX: &str = ".grants";
 const MARKER_SUFFIX: &str = ".marker";
@@ -71,6 +85,8 @@ pub enum Kind<'a> {
     History,
     /// `.guard`
     Guards,
+    /// `.copy`
+    CopyMark,
     /// Anything else: not a file of zeta, never touched.
     Other,
 }
@@ -78,6 +94,16 @@ pub enum Kind<'a> {
 /// The file of a lease.
 pub fn lease_file(name: &RecordName) -> String {
     format!("{name}{LEASE_SUFFIX}")
+}
+
+/// The file of the copy of a lease of the cluster.
+pub fn cluster_lease_file(name: &RecordName) -> String {
+    format!("{name}{CLUSTER_LEASE_SUFFIX}")
+}
+
+/// The lease of the cluster that a copy is named after.
+pub fn cluster_lease_of(file: &str) -> Option<RecordName> {
+    RecordName::new("lease", file.strip_suffix(CLUSTER_LEASE_SUFFIX)?).ok()
 }
 
 /// The directory of the grants of a joint lease.
@@ -145,6 +171,7 @@ pub fn kind_of(file: &str) -> Kind<'_> {
         LAST_SEEN => Kind::LastSeen,
         HISTORY | HISTORY_FULL => Kind::History,
         GUARDS => Kind::Guards,
+        COPY_MARK => Kind::CopyMark,
         _ => Kind::Other,
     }
 }
@@ -171,6 +198,9 @@ mod tests {
         assert_eq!(kind_of(&persona_file("otto-cli")), Kind::Persona("otto-cli"));
         assert_eq!(kind_of("last-seen.iso"), Kind::LastSeen);
         assert_eq!(kind_of(".guard"), Kind::Guards);
+        assert_eq!(kind_of(COPY_MARK), Kind::CopyMark);
+        assert_eq!(cluster_lease_of(&cluster_lease_file(&name)), Some(name));
+        assert_eq!(cluster_lease_of("-a.lease"), None);
         assert_eq!([HISTORY, HISTORY_FULL].map(kind_of), [Kind::History; 2]);
         assert_eq!(kind_of("notes.txt"), Kind::Other);
     }

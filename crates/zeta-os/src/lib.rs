@@ -23,6 +23,7 @@ pub mod inotify;
 pub mod lock_owner;
 pub mod machine;
 pub mod mount;
+pub mod notify;
 pub mod open_beneath;
 pub mod process;
 pub mod pty;

@@ -8,6 +8,7 @@ use zeta_core::lease::Record;
 use zeta_core::name::Label;
 use zeta_core::time::{Host, Now, Reading};
 
+use crate::directory::copied::refuse_copied;
 use crate::directory::guard::Section;
 use crate::directory::purpose::STATE;
 use crate::directory::tree::{Bytes, Node, Tree};
@@ -66,6 +67,9 @@ impl Context {
             None => tree.local_node(self.lasting_dir.as_deref())?,
         };
         let node = tree.node_or_create(&name)?;
+        if self.node.is_some() {
+            refuse_copied(&node)?;
+        }
         Ok(NodeHandle { ctx: self, tree, node })
     }
 

@@ -61,6 +61,14 @@ impl Output {
         self.say(&printable(line));
     }
 
+    /// Prints a line of a log on stderr, as [`Self::note`] does; the journal reads `level`.
+    pub fn log(&self, level: &str, line: &str) {
+        if !self.quiet {
+            let line = format!("{level}zeta: {}\n", printable(line));
+            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        }
+    }
+
     fn say(&self, text: &str) {
         if !self.quiet {
             let _ = std::io::stderr().lock().write_all(format!("zeta: {text}\n").as_bytes());

@@ -16,7 +16,7 @@ const PACKAGES: [(&str, &[&str]); 11] = [
     ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-tui", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-web", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
-    ("zeta-cluster", &["zeta-core", "zeta-os"]),
+    ("zeta-cluster", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     (
         "zeta",
         &[

@@ -5,7 +5,7 @@
 //! into a record of the kind `foreign`.
 
 use super::Id;
-use crate::evidence::{Age, is_same_boot};
+use crate::evidence::{Age, Stamp, is_same_boot};
 use crate::name::Label;
 use crate::record::{self, Damage, Fields, KEYS_MAX, Text};
 use crate::time::{Host, NS_PER_MS, Now};
@@ -20,6 +20,21 @@ const END: &str = "end: true\n";
 const ADDED: usize = 8;
 /// Most bytes that they add.
 const ADDED_BYTES: usize = 1024;
+
+/// The key by which a copy is known.
+const OBSERVED: &str = "copy_observed_boot_ns";
+
+/// Returns whether a record is the copy of another node's.
+pub fn is_copy(fields: &Fields<'_>) -> bool {
+    fields.raw(OBSERVED).is_some()
+}
+
+/// The stamp by which a copy is judged: that of its observer. The clocks of the other machine
+/// cannot be compared with those of this one.
+pub(crate) fn stamp_of(fields: &Fields<'_>) -> Result<Stamp, Damage> {
+    let Moment { boot_ns, boot_id, time_ns } = About::of(fields)?.observed;
+    Ok(Stamp { boot_id, machine_id: None, time_ns, boot_ns, wall_us: None })
+}
 
 /// Most bytes of the copy of a record that may have `max`. A wrapped character has at most six.
 pub const fn copy_max(max: usize) -> usize {
@@ -159,7 +174,7 @@ impl About {
             epoch: number("copy_epoch")?,
             sequence: number("copy_sequence")?,
             observed: Moment {
-                boot_ns: number("copy_observed_boot_ns")?,
+                boot_ns: number(OBSERVED)?,
                 boot_id: text("copy_boot_id")?.into_owned(),
                 time_ns,
             },
@@ -178,7 +193,7 @@ impl About {
         fields.push_text("copy_cluster", self.cluster.as_str());
         fields.push_number("copy_epoch", self.epoch);
         fields.push_number("copy_sequence", self.sequence);
-        fields.push_number("copy_observed_boot_ns", self.observed.boot_ns);
+        fields.push_number(OBSERVED, self.observed.boot_ns);
         fields.push_text("copy_boot_id", &self.observed.boot_id);
         if let Some(time_ns) = self.observed.time_ns {
             fields.push_number("copy_time_ns", time_ns);

@@ -36,6 +36,9 @@ pub mod copy;
 pub mod envelope;
 pub mod epoch;
 pub mod lease;
+pub mod local;
+pub mod peer;
+pub mod remembered;
 pub mod subject;
 
 use std::fmt;

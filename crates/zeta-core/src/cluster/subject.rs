@@ -42,6 +42,16 @@ impl Stream {
         }
     }
 
+    /// The word for it in files and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Stream::State => "state",
+            Stream::Bus => "bus",
+            Stream::Lease => "lease",
+            Stream::Meta => "meta",
+        }
+    }
+
     /// The pattern of the subjects that it keeps.
     pub fn pattern(self) -> &'static str {
         match self {

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::cluster::copy;
 use crate::evidence::{Process, Processes, Stamp};
 use crate::name::{Label, RecordName};
 use crate::record::{Damage, Fields, KeyTable, is_same, number_of, unquote};
@@ -311,6 +312,9 @@ pub(crate) fn read_stamp(
     boot_ns: &'static str,
     wall: &'static str,
 ) -> Result<Stamp, Damage> {
+    if copy::is_copy(fields) {
+        return copy::stamp_of(fields);
+    }
     Ok(Stamp {
         boot_id: need_text(fields, "boot_id")?.into_owned(),
         machine_id: optional_text(fields, "machine_id")?,
@@ -344,6 +348,10 @@ pub(crate) fn read_processes(fields: &Fields<'_>) -> Result<Processes, Damage> {
             pidfs_ino: optional_number(fields, ino)?,
         }))
     };
+    // The numbers of another machine's processes are those of others here.
+    if copy::is_copy(fields) {
+        return Ok(Processes::default());
+    }
     let own = read("pid", "pid_start_ticks", "pidfs_ino")?;
     let child = read("child_pid", "child_pid_start_ticks", "child_pidfs_ino")?;
     let pid_ns = optional_number(fields, "pid_ns")?;

@@ -114,11 +114,41 @@ fn remove_unpublished(parent: &OwnedFd, made: &OwnedFd, temp: &str, inner: &str)
 
 /// Creates a directory of the tree: it has its final mode before its name appears.
 pub fn publish_dir(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Result<()> {
+    publish(dir, name, base, path, |_| Ok(()))
+}
+
+/// As [`publish_dir`]; `fill` writes the file `inner` into it before its name appears.
+pub fn publish_dir_with(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    base: &TrustedDir,
+    path: &Path,
+    inner: &str,
+    fill: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>,
+) -> Result<()> {
+    publish(dir, name, base, path, |temp| {
+        let made = openat(dir, temp, DIRECTORY, Mode::empty())?;
+        let filled = fill(made.as_fd());
+        if filled.is_err() {
+            let _ = rustix::fs::unlinkat(&made, inner, AtFlags::empty());
+        }
+        filled
+    })
+}
+
+fn publish(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    base: &TrustedDir,
+    path: &Path,
+    fill: impl FnOnce(&str) -> rustix::io::Result<()>,
+) -> Result<()> {
     let cannot = |errno| Error::below("cannot create", path, errno);
     let temp = format!("{}{}", layout::NEW_PREFIX, host::random_hex()?);
     make_dir(dir, &temp, base.sharing).map_err(cannot)?;
     let flags = rustix::fs::RenameFlags::NOREPLACE;
-    match renameat_with(dir, temp.as_str(), dir, name, flags) {
+    let published = fill(&temp).and_then(|()| renameat_with(dir, temp.as_str(), dir, name, flags));
+    match published {
         Ok(()) => Ok(()),
         Err(errno) => {
             let _ = rustix::fs::unlinkat(dir, temp.as_str(), AtFlags::REMOVEDIR);

@@ -21,6 +21,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use zeta_core::layout;
 
+use crate::directory::copied::refuse_copied;
 use crate::directory::create::publish_dir;
 use crate::directory::tree::{Bytes, Node, read};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
@@ -123,6 +124,8 @@ pub fn try_enter<'a>(
     let relative = format!("{}/{file}", layout::GUARDS);
     let path = || node.path.join(&relative);
     let Some((fd, stat)) = open_inner(node.as_fd(), &relative, base, path)? else {
+        // A copy never has a guard.
+        refuse_copied(node)?;
         return Ok(None);
     };
     let identity = (stat.st_dev, stat.st_ino);

@@ -53,6 +53,7 @@ pub fn limit(file: &str) -> Option<usize> {
         }
         Kind::Persona(name) => Label::new("persona", name).is_ok().then_some(layout::PERSONA_MAX),
         Kind::LastSeen => Some(layout::LINE_MAX),
-        Kind::Note(_) | Kind::History | Kind::Guards | Kind::Grants(_) | Kind::Other => None,
+        Kind::Note(_) | Kind::History | Kind::Guards | Kind::Grants(_) => None,
+        Kind::CopyMark | Kind::Other => None,
     }
 }

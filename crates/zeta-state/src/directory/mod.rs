@@ -2,6 +2,7 @@
 //! one record at a time.
 
 pub mod anchor;
+pub mod copied;
 pub mod create;
 pub mod group;
 pub mod guard;

@@ -11,6 +11,7 @@ use zeta_core::layout::{self, Kind};
 use zeta_core::name::Label;
 use zeta_core::record::{Text, parse};
 
+use super::copied::is_copied;
 use super::create;
 use super::node_name;
 use super::purpose::STATE;
@@ -72,6 +73,12 @@ impl AsFd for Node {
     }
 }
 
+impl From<Node> for OwnedFd {
+    fn from(node: Node) -> OwnedFd {
+        node.fd
+    }
+}
+
 impl AsFd for Nodes {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -122,7 +129,7 @@ impl Tree {
         let boot_id = host::boot_id();
         for name in self.nodes()?.names {
             let Ok(name) = Label::new("node", &name) else { continue };
-            let Some(node) = self.node(&name)? else { continue };
+            let Some(node) = self.node(&name)?.filter(|node| !is_copied(node)) else { continue };
             for file in node.list()?.names {
                 let Kind::Lease(_) = layout::kind_of(&file) else { continue };
                 let Some(record) = node.read(&self.base, &file, layout::RECORD_MAX)? else {

@@ -20,6 +20,7 @@ use zeta_core::record::{Text, parse};
 use zeta_core::time::Now;
 
 use crate::context::Context;
+use crate::directory::copied::{is_copied, refuse_copied};
 use crate::directory::guard;
 use crate::directory::guard::Section;
 use crate::directory::orphans;
@@ -120,6 +121,12 @@ pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
             continue;
         }
         match tree.node(&name) {
+            // What another machine's records say is for that machine to clean.
+            Ok(Some(node)) if is_copied(&node) => {
+                if ctx.node.is_some() {
+                    refuse_copied(&node)?;
+                }
+            }
             Ok(Some(node)) => cleaner.sweep_node(&node),
             Ok(None) => {}
             Err(error) => cleaner.keep("node", format!("nodes/{name}"), &error.text),

@@ -1,5 +1,7 @@
 //! `zeta cluster`: what nodes share, on servers of NATS JetStream.
 
+mod bridge;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -32,6 +34,7 @@ const VERBS: &[Verb] = &[
         args: InitArgs::augment_args,
         run: run_init,
     },
+    bridge::VERB,
     Verb {
         name: "status",
         about: "Show the servers, the streams, the record of the cluster, and what is wrong",

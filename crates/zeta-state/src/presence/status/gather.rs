@@ -114,7 +114,10 @@ impl Scratch {
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
                 let kind = layout::kind_of(&name);
-                if !matches!(kind, Kind::Guards | Kind::Grants(_) | Kind::Note(_) | Kind::History) {
+                if !matches!(
+                    kind,
+                    Kind::Guards | Kind::Grants(_) | Kind::Note(_) | Kind::History | Kind::CopyMark
+                ) {
                     found.push(findings::odd_name(&name));
                 }
                 continue;
@@ -257,7 +260,8 @@ impl<'a> NodeStatus<'a> {
             }
             Kind::Marker(name) => self.add_marker(name, file),
             Kind::LastSeen => self.add_last_seen(file, base, node),
-            Kind::Note(_) | Kind::History | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
+            Kind::Note(_) | Kind::History | Kind::Guards | Kind::Grants(_) => {}
+            Kind::CopyMark | Kind::Other => {}
         }
     }
 

@@ -233,7 +233,7 @@ impl NodeExamination<'_> {
             Kind::Persona(_) => layout::PERSONA_MAX,
             Kind::LastSeen => layout::LINE_MAX,
             Kind::Note(_) => layout::NOTE_MAX,
-            Kind::Guards | Kind::History => return,
+            Kind::Guards | Kind::History | Kind::CopyMark => return,
             Kind::Grants(name) => return self.grants(name),
             Kind::Other if file.starts_with(layout::NEW_PREFIX) => return,
             Kind::Other => {
@@ -251,7 +251,8 @@ impl NodeExamination<'_> {
 
     fn content(&mut self, file: &str, bytes: Bytes, max: usize) {
         match layout::kind_of(file) {
-            Kind::LastSeen | Kind::History | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
+            Kind::LastSeen | Kind::History | Kind::Guards | Kind::Grants(_) => {}
+            Kind::CopyMark | Kind::Other => {}
             Kind::Note(_) => self.note(file, &bytes),
             Kind::Lease(name) => match RecordName::new("lease", name) {
                 Ok(name) => self.lease(file, &name, bytes),

@@ -1,5 +1,6 @@
 //! `zeta cluster` and its store, on real servers: Debian's, and a newer one.
 
+mod bridge;
 mod fault;
 mod gate;
 mod init;

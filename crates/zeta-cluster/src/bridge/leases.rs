@@ -1,0 +1,305 @@
+//! The leases of the cluster: copies for the short verbs, and the word of this node about its own:
+//! a holder that is dead, or gone, is told at once. Only a node speaks for its dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use zeta_core::cluster::copy::{self, About, copy_max, decide_observed};
+use zeta_core::cluster::lease::{Call, Entry, Observed, Op, Step, Terms, Write};
+use zeta_core::cluster::subject::{Stream, Subject};
+use zeta_core::evidence::{Age, Process, ProcessState, is_same_boot};
+use zeta_core::layout::{self, RECORD_MAX};
+use zeta_core::lease::{FencingToken, Observed as LocalObserved, Record};
+use zeta_core::name::RecordName;
+use zeta_core::record::{Text, parse};
+use zeta_os::ends::Ends;
+use zeta_os::error::{Kind, Result as OsResult};
+use zeta_os::process;
+use zeta_state::directory::copied::BridgeDir;
+use zeta_state::directory::guard;
+use zeta_state::lease::observe;
+
+use super::readable::Readable;
+use super::wire::{Put, Result, Wire};
+use super::{Bridge, Level};
+use crate::signer::Received;
+
+/// How long the bridge waits for a process inside of a guard, before it looks again later.
+const ENTER: Duration = Duration::from_millis(2);
+/// When it looks again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// The last value of a lease, under the subjects of all nodes.
+#[derive(Debug)]
+struct Known {
+    sequence: u64,
+    entry: Entry,
+}
+
+/// The leases that the store has.
+#[derive(Debug)]
+pub(super) struct Leases {
+    dir: BridgeDir,
+    known: BTreeMap<RecordName, Known>,
+    ends: Ends,
+    readable: Readable,
+    /// When the leases of this node are looked at.
+    pub(super) look_at: Option<Instant>,
+}
+
+impl Leases {
+    pub(super) fn new(dir: BridgeDir) -> OsResult<Leases> {
+        let ends = Ends::new();
+        let readable = Readable::new(ends.fd())?;
+        dir.sweep();
+        Ok(Leases { dir, known: BTreeMap::new(), ends, readable, look_at: None })
+    }
+
+    /// Waits until a process has ended that holds a lease of the cluster.
+    pub(super) async fn process_ended(&self) {
+        self.readable.changed().await;
+    }
+
+    /// Takes the ends, so that the next one is noticed.
+    pub(super) fn take_ends(&mut self) {
+        while !self.ends.take().is_empty() {}
+        self.look_soon();
+    }
+
+    /// Looks at the leases of this node as soon as there is nothing else to do.
+    pub(super) fn look_soon(&mut self) {
+        self.look_at = Some(Instant::now());
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// How many there are, and how many of them are granted.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let is_grant = |known: &&Known| matches!(known.entry, Entry::Grant(..));
+        (self.known.len(), self.known.values().filter(is_grant).count())
+    }
+}
+
+impl Bridge<'_> {
+    /// Takes a value of a lease: the copy that the short verbs read.
+    pub(super) fn take_lease(&mut self, wire: &Wire, value: &Received) -> OsResult<()> {
+        let Subject::Lease { name, .. } = &value.subject else { return Ok(()) };
+        if self.leases.known.get(name).is_some_and(|known| known.sequence >= value.sequence) {
+            return Ok(());
+        }
+        let node = &value.envelope.node;
+        // What its node did not sign holds the lease for a while, and frees nothing.
+        let entry = match value.trust.is_verified() {
+            true => Entry::read(&value.body, name, node),
+            false => Entry::Unreadable,
+        };
+        if let (Some(token), Some(known)) = (entry.fencing_token(), &mut self.memory.known) {
+            known.highest_token = known.highest_token.max(token.get());
+        }
+        let is_own = matches!(&entry, Entry::Grant(_, scope) if scope.node == self.own);
+        self.write_lease_copy(wire, name, value)?;
+        self.leases.known.insert(name.clone(), Known { sequence: value.sequence, entry });
+        if is_own {
+            self.leases.look_soon();
+        }
+        Ok(())
+    }
+
+    fn write_lease_copy(&self, wire: &Wire, name: &RecordName, value: &Received) -> OsResult<()> {
+        let (tree, dir) = (&self.directory.tree, &self.leases.dir);
+        let file = layout::cluster_lease_file(name);
+        let before = dir.read(tree, &file, copy_max(RECORD_MAX)).ok().flatten();
+        let before = before.and_then(|read| match parse(&read.bytes, copy_max(RECORD_MAX)) {
+            Ok(Text::Own(fields)) => About::of(&fields).ok(),
+            _ => None,
+        });
+        let held = &wire.meta.held;
+        let place = (held.epoch, value.sequence);
+        let about = About {
+            node: value.envelope.node.clone(),
+            cluster: held.cluster.clone(),
+            epoch: held.epoch,
+            sequence: value.sequence,
+            observed: decide_observed(before.as_ref(), &held.cluster, place, &self.ctx.now()),
+            verified: value.trust.is_verified(),
+        };
+        if before.as_ref() == Some(&about) {
+            return Ok(());
+        }
+        match copy::write(&value.body, RECORD_MAX, &about) {
+            Ok(text) => dir.put(tree, &file, &text),
+            // A copy of an older value would lie.
+            Err(_) => dir.remove(&file),
+        }
+    }
+
+    /// Reads all leases again.
+    pub(super) async fn list_leases(&mut self, wire: &Wire) -> Result<()> {
+        let values = wire.list(Stream::Lease, Stream::Lease.pattern()).await?;
+        let mut there = BTreeSet::new();
+        for stored in values {
+            let Ok(value) = wire.open(stored)? else { continue };
+            if let Subject::Lease { name, .. } = &value.subject {
+                there.insert(name.clone());
+            }
+            self.take_lease(wire, &value)?;
+        }
+        self.leases.known.retain(|name, _| there.contains(name));
+        for file in self.leases.dir.list()?.names {
+            if layout::cluster_lease_of(&file).is_some_and(|name| !there.contains(&name)) {
+                self.leases.dir.remove(&file)?;
+            }
+        }
+        self.leases.look_soon();
+        Ok(())
+    }
+
+    /// Compares the leases that the store says this node holds with the records of this node, and
+    /// ends those whose holder is gone.
+    pub(super) async fn speak_for_node(&mut self, wire: &Wire) -> Result<()> {
+        self.leases.look_at = None;
+        let mut alive: Vec<Process> = Vec::new();
+        let own: Vec<(RecordName, u64, Box<Record>)> = self
+            .leases
+            .known
+            .iter()
+            .filter_map(|(name, known)| match &known.entry {
+                Entry::Grant(record, scope) if scope.node == self.own => {
+                    Some((name.clone(), known.sequence, record.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        for (name, sequence, record) in own {
+            match self.find_holder(&name, &record) {
+                Holder::Alive => {
+                    let processes = &record.processes;
+                    alive.extend(processes.own.iter().chain(&processes.child));
+                }
+                Holder::Dead => self.end_lease(wire, &name, sequence, Op::End).await?,
+                Holder::Gone => {
+                    let op = Op::Release { token: record.fencing_token };
+                    self.end_lease(wire, &name, sequence, op).await?;
+                }
+                Holder::Unclear => self.leases.look_at = Some(Instant::now() + AGAIN),
+            }
+        }
+        // One that has ended meanwhile is looked at again.
+        if !self.leases.ends.watch_only(&alive).ended.is_empty() {
+            self.leases.look_soon();
+        }
+        Ok(())
+    }
+
+    /// Looks for the holder of a lease in the records of this node. A process that is in the middle
+    /// of an acquire, or of a release, is inside of the guard, and the answer is not clear.
+    fn find_holder(&self, name: &RecordName, granted: &Record) -> Holder {
+        let file = layout::lease_file(name);
+        let (base, node) = (&self.directory.tree.base, &self.directory.node);
+        let section = match guard::try_enter(base, node, &*file, ENTER) {
+            Ok(section) => section,
+            Err(error) if error.kind == Kind::Busy => return Holder::Unclear,
+            Err(error) => {
+                (self.log)(Level::Warning, &format!("the lease {name}: {}", error.text));
+                return Holder::Alive;
+            }
+        };
+        let read = match &section {
+            Some(section) => section.read(RECORD_MAX),
+            // Without a guard no process of this machine has taken it.
+            None => Ok(None),
+        };
+        let Ok(bytes) = read else { return Holder::Alive };
+        match observe(bytes, name, &self.ctx.host) {
+            LocalObserved::Ours(record, _, life) if record.lease_id == granted.lease_id => {
+                let same = is_same_boot(&record.renewed.boot_id, &self.ctx.host);
+                match (same, life) {
+                    (true, ProcessState::Dead) => Holder::Dead,
+                    // Whether it is one of an earlier boot is for the decision to say.
+                    (false, _) => Holder::Dead,
+                    _ => Holder::Alive,
+                }
+            }
+            LocalObserved::Ours(..) | LocalObserved::Absent => Holder::Gone,
+            // What cannot be read may be the holder's.
+            LocalObserved::Foreign { .. } | LocalObserved::Damaged(..) => Holder::Alive,
+        }
+    }
+
+    /// What this node knows of the cluster.
+    pub(super) fn terms(&self, wire: &Wire) -> Terms {
+        let held = &wire.meta.held;
+        let highest = self.memory.known.as_ref().map_or(0, |known| known.highest_token);
+        let wall_us = zeta_os::host::wall_us();
+        let server_us = self.status.server_us.map_or(wall_us, |(server_us, then_us)| {
+            server_us.saturating_add(wall_us.saturating_sub(then_us))
+        });
+        Terms {
+            node: self.own.clone(),
+            epoch: held.epoch,
+            floor: held.floor.max(highest),
+            no_grant_before_us: held.no_grant_before_us,
+            max_ttl_ms: held.max_ttl_ms,
+            server_us,
+        }
+    }
+
+    /// Ends a lease of this node, if it stands as it was seen. A refusal means that a newer value
+    /// is on its way here.
+    async fn end_lease(
+        &mut self,
+        wire: &Wire,
+        name: &RecordName,
+        sequence: u64,
+        op: Op,
+    ) -> Result<()> {
+        let terms = self.terms(wire);
+        let Some(known) = self.leases.known.get(name) else { return Ok(()) };
+        let Entry::Grant(record, _) = &known.entry else { return Ok(()) };
+        let life = process::life(&record.processes, &self.ctx.host);
+        let observed = Observed {
+            epoch: terms.epoch,
+            revision: sequence,
+            entry: known.entry.clone(),
+            unchanged: Age::Unclear,
+            life,
+        };
+        let token = record.fencing_token;
+        let step = Call::new(op).observe(&observed, &terms, &self.ctx.now());
+        let Step::Write(Write { expected, entry }) = step else { return Ok(()) };
+        let Some(body) = entry.render() else { return Ok(()) };
+        match wire.write_lease(name, expected, body.as_bytes()).await? {
+            Put::Stored(sequence) => {
+                self.tell_end(name, token, &entry);
+                self.leases.known.insert(name.clone(), Known { sequence, entry });
+            }
+            Put::Conflict => {}
+            Put::Unknown => self.relist_soon(),
+            Put::Full => {
+                self.fault("the stream ZETA1_LEASE is full: an end of a lease waits");
+                self.leases.look_at = Some(Instant::now() + Duration::from_secs(1));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_end(&self, name: &RecordName, token: FencingToken, entry: &Entry) {
+        if let Entry::End(end) = entry {
+            let text = format!("the lease {name} (token {token}) has ended: {}", end.how.word());
+            (self.log)(Level::Info, &text);
+        }
+    }
+}
+
+/// What the records of this node say of the holder of a lease.
+enum Holder {
+    Alive,
+    /// It stands in the record, and has ended, or is of another boot.
+    Dead,
+    /// The record is gone, or another one's.
+    Gone,
+    Unclear,
+}

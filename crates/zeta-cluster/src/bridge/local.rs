@@ -1,0 +1,139 @@
+//! The directory of this node: which records travel, and what changed. inotify only says where to
+//! look; each beat compares the whole directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd as _;
+
+use zeta_core::cluster::copy::{self, About, Moment};
+use zeta_core::cluster::envelope::body_max;
+use zeta_core::cluster::local::Local;
+use zeta_core::cluster::subject::{Item, Subject};
+use zeta_core::name::Label;
+use zeta_os::error::Result;
+use zeta_os::inotify::{DirectoryWatcher, Event};
+use zeta_state::directory::tree::{Node, Tree};
+
+use super::readable::Readable;
+
+/// The records of this node, as they were seen last.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) tree: Tree,
+    pub(super) node: Node,
+    watcher: Option<DirectoryWatcher>,
+    readable: Readable,
+    /// Files of which inotify said something.
+    dirty: BTreeSet<String>,
+    /// All files must be looked at.
+    all: bool,
+    /// The records that travel.
+    pub(super) records: BTreeMap<Item, Local>,
+    /// Those that do not, because they are damaged or too long.
+    damaged: BTreeSet<Item>,
+}
+
+impl Directory {
+    /// Follows a node. Where inotify is used up, only the beats look.
+    ///
+    /// # Errors
+    /// The descriptors of this process are used up.
+    pub(super) fn new(tree: Tree, node: Node) -> Result<Directory> {
+        let watcher =
+            DirectoryWatcher::new().filter(|watcher| watcher.follow(node.as_fd()).is_some());
+        let readable = Readable::new(watcher.as_ref().map(|watcher| watcher.as_fd()))?;
+        let (dirty, records, damaged) = Default::default();
+        Ok(Directory { tree, node, watcher, readable, dirty, all: true, records, damaged })
+    }
+
+    /// Waits for a hint that something changed.
+    pub(super) async fn changed(&self) {
+        self.readable.changed().await;
+    }
+
+    /// How many records do not travel.
+    pub(super) fn damaged(&self) -> u64 {
+        self.damaged.len() as u64
+    }
+
+    /// Looks at all files the next time.
+    pub(super) fn look_at_all(&mut self) {
+        self.all = true;
+    }
+
+    /// Takes the hints, and reports whether there is something to look at.
+    pub(super) fn take_hints(&mut self) -> bool {
+        let (dirty, all) = (&mut self.dirty, &mut self.all);
+        if let Some(watcher) = &self.watcher {
+            let take = |event: Event<'_>| match event {
+                Event::In(_, name) => {
+                    let name = std::str::from_utf8(name).unwrap_or_default();
+                    if Item::of_file(name).is_some() {
+                        dirty.insert(name.to_owned());
+                    }
+                }
+                Event::Itself(_) | Event::Lost => *all = true,
+            };
+            watcher.drain(take);
+        }
+        self.all || !self.dirty.is_empty()
+    }
+
+    /// Looks at the files that may have changed. Returns whether a lease was among them.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(super) fn look(&mut self) -> Result<bool> {
+        if std::mem::take(&mut self.all) {
+            let names = self.node.list()?.names;
+            let there: BTreeSet<Item> =
+                names.iter().filter_map(|name| Item::of_file(name)).collect();
+            self.records.retain(|item, _| there.contains(item));
+            self.damaged.retain(|item| there.contains(item));
+            self.dirty.extend(names);
+        }
+        let mut has_lease = false;
+        for name in std::mem::take(&mut self.dirty) {
+            let Some(item) = Item::of_file(&name) else { continue };
+            has_lease |= matches!(item, Item::Lock(_));
+            match self.read(&item)? {
+                Some(bytes) => {
+                    self.damaged.remove(&item);
+                    self.records.insert(item.clone(), Local::of(&item, &bytes));
+                }
+                None => _ = self.records.remove(&item),
+            }
+        }
+        Ok(has_lease)
+    }
+
+    /// Reads a record that travels; none if it is gone, or damaged.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub(super) fn read(&mut self, item: &Item) -> Result<Option<Vec<u8>>> {
+        let Some(file) = item.file() else { return Ok(None) };
+        let subject = Subject::State { node: self.node.name.clone(), item: item.clone() };
+        let max = body_max(&subject);
+        // What is no plain file is the matter of `zeta doctor`.
+        let read = self.node.read(&self.tree.base, &file, max).ok().flatten();
+        let Some(bytes) = read.map(|read| read.bytes) else {
+            self.damaged.remove(item);
+            return Ok(None);
+        };
+        if travels(&bytes, max, &self.node.name) {
+            return Ok(Some(bytes));
+        }
+        self.damaged.insert(item.clone());
+        Ok(None)
+    }
+}
+
+/// Reports whether another node would take the record.
+fn travels(bytes: &[u8], max: usize, node: &Label) -> bool {
+    let zeros = || "0".repeat(32).parse();
+    let Ok(cluster) = zeros() else { return false };
+    let observed = Moment { boot_ns: 0, boot_id: String::new(), time_ns: None };
+    let node = node.clone();
+    let about = About { node, cluster, epoch: 0, sequence: 0, observed, verified: true };
+    !bytes.is_empty() && copy::write(bytes, max, &about).is_ok()
+}

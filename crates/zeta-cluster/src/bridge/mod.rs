@@ -1,0 +1,187 @@
+//! The bridge: one process for a tree, which sends the records of its node to the store, and writes
+//! those of other nodes as copies.
+//!
+//! The directory is the queue: what is sent is the difference between it and the store. What comes
+//! is a hint, and everything is read again at each connection, at each gap, and every ten minutes.
+//! A connection is never made again behind the bridge, so that no write of it is carried out late.
+//!
+//! - `local`: the directory of this node. `send`: what differs is written. `card`: the right to the
+//!   name, and the beat.
+//! - `judge`: is the store the one that it was, with `memory`. `feed`: what comes, and its gaps.
+//! - `copies`: the records of other nodes. `leases`: those of the cluster, and dead holders.
+//! - `mail`: messages. `status`: the file for people. `wire`: reads and writes of the store.
+
+mod card;
+mod copies;
+mod feed;
+mod judge;
+mod leases;
+mod local;
+mod mail;
+mod memory;
+mod readable;
+mod run;
+mod send;
+mod status;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::time::Instant;
+use zeta_core::cluster::local::Stored;
+use zeta_core::cluster::subject::Item;
+use zeta_core::layout;
+use zeta_core::name::Label;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+use zeta_os::notify::Manager;
+use zeta_os::signal::Signals;
+use zeta_state::context::Context;
+use zeta_state::directory::copied::BridgeDir;
+use zeta_state::directory::tree::Tree;
+
+use self::copies::Copies;
+use self::leases::Leases;
+use self::local::Directory;
+use self::mail::Mail;
+use self::memory::Memory;
+use self::status::Status;
+use crate::identity::Identity;
+use crate::member::not_joined;
+use crate::setting::Setting;
+use crate::signer::Signer;
+
+pub use self::status::KIND as STATUS_KIND;
+
+/// How much a line of the log matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Data was lost, or the bridge cannot do its work.
+    Error,
+    /// Something is not as it should be, and the bridge goes on.
+    Warning,
+    /// A person may want to know it.
+    Notice,
+    /// What the bridge does.
+    Info,
+    /// Everything else.
+    Debug,
+}
+
+/// What a bridge is started with.
+pub struct Options<'o> {
+    /// The tree, and the bus.
+    pub ctx: &'o Context,
+    /// How the servers are reached.
+    pub setting: Setting,
+    /// The directory of the node's identity.
+    pub dir: PathBuf,
+    /// Takes the lines of the log.
+    pub log: &'o dyn Fn(Level, &str),
+}
+
+/// A running bridge.
+struct Bridge<'b> {
+    ctx: &'b Context,
+    log: &'b dyn Fn(Level, &str),
+    setting: Setting,
+    own: Label,
+    signer: Rc<Signer>,
+    /// `cluster/` in the tree.
+    home: BridgeDir,
+    directory: Directory,
+    /// What stands under the subjects of this node.
+    sent: BTreeMap<Item, Stored>,
+    card: card::Own,
+    memory: Memory,
+    copies: Copies,
+    leases: Leases,
+    mail: Mail,
+    status: Status,
+    manager: Manager,
+    /// When changes of the directory are sent.
+    send_at: Option<Instant>,
+    beat_at: Instant,
+    relist_at: Instant,
+    watchdog_at: Option<Instant>,
+}
+
+/// Bridges until a signal asks for the end.
+///
+/// # Errors
+/// This machine has joined no cluster, another bridge runs for this tree, another machine uses the
+/// name of this node, or the servers are not those of its cluster.
+pub fn run(options: Options<'_>) -> Result<()> {
+    let signals = Signals::take_over()?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Error::new(Kind::Fault, format!("cannot start a runtime: {error}")))?;
+    let done = runtime.block_on(async {
+        let (mut bridge, _lock) = Bridge::open(options)?;
+        bridge.run(&signals).await
+    });
+    runtime.shutdown_timeout(Duration::ZERO);
+    done
+}
+
+impl<'b> Bridge<'b> {
+    /// Opens the tree and takes the lock of its bridge.
+    fn open(options: Options<'b>) -> Result<(Bridge<'b>, std::os::fd::OwnedFd)> {
+        let Options { ctx, setting, dir, log } = options;
+        let identity = Identity::find(&dir)?.ok_or_else(not_joined)?;
+        let tree = Tree::open_or_create(&ctx.state_dir)?;
+        let own = tree.local_node(ctx.lasting_dir.as_deref())?;
+        if own != identity.node {
+            let text = format!(
+                "this tree is that of the node {own}, and the identity is that of the node {}",
+                identity.node
+            );
+            return Err(Error::new(Kind::Unsafe, text)
+                .hint(
+                    "name another identity: cluster_dir in the configuration, or ZETA_CLUSTER_DIR",
+                )
+                .hint("or join the cluster as this node: 'zeta cluster join'"));
+        }
+        let node = tree.node_or_create(&own)?;
+        let home = BridgeDir::of_cluster(&tree, None)?;
+        let lock = home.lock(layout::CLUSTER_LOCK)?.ok_or_else(|| {
+            Error::new(Kind::Busy, "another bridge runs for this state directory")
+                .hint("one is enough: see 'zeta cluster status'")
+        })?;
+        home.sweep();
+        let leases = Leases::new(BridgeDir::of_cluster(&tree, Some(layout::CLUSTER_LEASES))?)?;
+        let memory = Memory::load(&dir)?;
+        let signer = Signer::new(identity)?;
+        signer.raise_counter(memory.known.as_ref().map_or(0, |known| known.counter_sent));
+        let instance = host::random_hex()?.parse();
+        let instance = instance.map_err(|error| Error::new(Kind::Fault, format!("{error}")))?;
+        let manager = Manager::from_environment();
+        let now = Instant::now();
+        let bridge = Bridge {
+            ctx,
+            log,
+            setting,
+            own,
+            signer: Rc::new(signer),
+            home,
+            directory: Directory::new(tree, node)?,
+            sent: BTreeMap::new(),
+            card: card::Own::new(instance),
+            memory,
+            copies: Copies::default(),
+            leases,
+            mail: Mail::new(ctx)?,
+            status: Status::default(),
+            watchdog_at: manager.watchdog().map(|_| now),
+            manager,
+            send_at: None,
+            beat_at: now,
+            relist_at: now,
+        };
+        Ok((bridge, lock))
+    }
+}

@@ -1,0 +1,404 @@
+//! The loop of the bridge: one connection after another, and what happens on each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use zeta_core::cluster::card::BEAT_MS;
+use zeta_core::cluster::epoch::decide_meta;
+use zeta_core::cluster::subject::{Item, Stream, Subject};
+use zeta_core::name::Label;
+use zeta_os::error::{Kind, Result as OsResult};
+use zeta_os::host;
+use zeta_os::signal::Signals;
+
+use super::copies::{Place, Taken};
+use super::feed::{Arrived, Feed};
+use super::judge::read_meta;
+use super::readable::Readable;
+use super::send::boot_ms;
+use super::wire::{End, Opened, Result, Wire, back_off};
+use super::{Bridge, Level};
+use crate::api::Stored;
+use crate::connection::Connection;
+use crate::meta::Meta;
+use crate::signer::Received;
+
+/// Changes of a file within this time are sent as one.
+const COALESCE: Duration = Duration::from_millis(20);
+/// How often everything is read again, though nothing says so.
+const RELIST: Duration = Duration::from_secs(600);
+/// The shortest time between two readings of everything.
+const RELIST_SOON: Duration = Duration::from_secs(1);
+/// The longest sleep without a connection, in which the manager is told that this process works.
+const BEAT: Duration = Duration::from_millis(BEAT_MS);
+/// How the subject of a card ends.
+const CARD_END: &str = ".card.self";
+/// A connection that lasted so long was a good one.
+const GOOD: Duration = Duration::from_secs(60);
+
+impl Bridge<'_> {
+    /// Bridges until a signal asks for the end.
+    pub(super) async fn run(&mut self, signals: &Signals) -> OsResult<()> {
+        let asked = Readable::new(Some(signals.fd()))?;
+        self.set_word("away");
+        self.manager.tell("READY=1\nSTATUS=connecting");
+        (self.log)(Level::Notice, &format!("the bridge of {} begins", self.own));
+        let ended = tokio::select! {
+            biased;
+            () = end_asked(&asked, signals) => Ok(()),
+            error = self.connect_for_ever() => Err(error),
+        };
+        self.manager.tell("STOPPING=1");
+        if let Err(error) = &ended {
+            self.fault(&error.text);
+        }
+        self.remember();
+        self.set_word("stopped");
+        (self.log)(Level::Notice, "the bridge ends");
+        ended
+    }
+
+    /// Returns only if the bridge must not go on.
+    async fn connect_for_ever(&mut self) -> zeta_os::error::Error {
+        let mut attempt = 0_u32;
+        loop {
+            let begun = Instant::now();
+            self.status.word = "away";
+            let end = match self.session().await {
+                Ok(never) => match never {},
+                Err(end) => end,
+            };
+            if begun.elapsed() > GOOD {
+                attempt = 0;
+            }
+            let random = host::random().unwrap_or(0) as u64;
+            let pause = match end {
+                End::Refused(error) => return error,
+                End::Again(text) if attempt == 0 => {
+                    (self.log)(Level::Warning, &text);
+                    Duration::ZERO
+                }
+                End::Lost(text) | End::Again(text) => {
+                    self.fault(&text);
+                    back_off(attempt, random)
+                }
+            };
+            attempt = attempt.saturating_add(1);
+            let word = if self.status.word == "missing" { "missing" } else { "away" };
+            self.set_word(word);
+            self.sleep_without_server(pause).await;
+        }
+    }
+
+    /// Sleeps, and tells the manager that this process works.
+    async fn sleep_without_server(&mut self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            let next = self.watchdog_at.map_or(until, |at| at.min(until));
+            sleep_until(next).await;
+            self.feed_watchdog();
+        }
+    }
+
+    fn feed_watchdog(&mut self) {
+        let Some(every) = self.manager.watchdog() else { return };
+        if self.watchdog_at.is_some_and(|at| at <= Instant::now()) {
+            self.manager.tell("WATCHDOG=1");
+            self.watchdog_at = Some(Instant::now() + every);
+        }
+    }
+
+    /// Works on one connection, until it ends.
+    async fn session(&mut self) -> Result<std::convert::Infallible> {
+        let connection = Connection::open(&self.setting).await?;
+        let mut feed = Feed::open(&connection).await?;
+        self.status.server = Some(connection.server());
+        let meta = match read_meta(&connection).await? {
+            Some(found) => found,
+            None => return Err(self.missing(Stream::Meta)),
+        };
+        if meta.0.held.cluster != self.signer.identity.cluster {
+            return Err(self.other_cluster(&meta.0.held.cluster));
+        }
+        let signer = self.signer.clone();
+        let mut wire = Wire { connection, signer, meta: meta.0, revision: meta.1 };
+        self.begin(&mut wire, &mut feed).await?;
+        loop {
+            self.step(&mut wire, &mut feed).await?;
+        }
+    }
+
+    /// Judges the store, takes the name, and reads everything.
+    async fn begin(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
+        let went_back = self.went_back(wire).await?;
+        if self.judge(wire, feed, went_back).await? {
+            self.copies.forget_revisions();
+            self.leases.forget();
+        }
+        self.set_word("waiting");
+        self.take_name(wire).await?;
+        self.beat_at = Instant::now() + BEAT;
+        self.read_everything(wire, feed).await?;
+        self.set_word("connected");
+        let (name, version) = self.status.server.clone().unwrap_or_default();
+        (self.log)(Level::Notice, &format!("connected to {name} ({version})"));
+        self.manager.tell(&format!("STATUS=connected to {name}"));
+        Ok(())
+    }
+
+    /// Returns whether a copy of this tree is newer than what the store has of its record.
+    async fn went_back(&mut self, wire: &Wire) -> Result<bool> {
+        let Some(known) = &self.memory.known else { return Ok(false) };
+        let (cluster, epoch) = (known.meta.cluster.clone(), known.meta.epoch);
+        let mut went_back = false;
+        for stored in wire.list(Stream::State, Stream::State.pattern()).await? {
+            let Ok(Subject::State { node, item }) = Subject::parse(&stored.subject) else {
+                continue;
+            };
+            let at = Place { tree: &self.directory.tree, cluster: &cluster, epoch };
+            let copied = self.copies.revision(at, &node, &item);
+            went_back |= node != self.own && copied.is_some_and(|copied| copied > stored.sequence);
+        }
+        Ok(went_back)
+    }
+
+    /// Reads all values, and removes copies of what is not there any more.
+    async fn read_everything(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
+        self.relist_at = Instant::now() + jittered(RELIST);
+        self.status.relisted += 1;
+        for stream in Stream::ALL {
+            if let Some(info) = wire.connection.info(stream.name()).await? {
+                feed.read_up_to(stream, info.last_sequence);
+            }
+        }
+        self.read_own(wire).await?;
+        let mut listed: BTreeMap<Label, BTreeSet<Item>> = BTreeMap::new();
+        // The cards first: they have the keys by which the others are believed.
+        let values = wire.list(Stream::State, Stream::State.pattern()).await?;
+        let (cards, others): (Vec<_>, Vec<_>) =
+            values.into_iter().partition(|stored| stored.subject.ends_with(CARD_END));
+        for stored in cards.into_iter().chain(others) {
+            if let Ok(Subject::State { node, item }) = Subject::parse(&stored.subject) {
+                listed.entry(node).or_default().insert(item);
+            }
+            self.take_stored(wire, stored).await?;
+        }
+        self.copies.keep_only(&self.directory.tree, &self.own, &listed)?;
+        self.list_leases(wire).await?;
+        self.mail.begin(wire).await?;
+        self.directory.look_at_all();
+        self.send_changes(wire).await?;
+        self.mail.send(wire).await
+    }
+
+    /// Reads everything in a moment, because something may have been missed.
+    pub(super) fn relist_soon(&mut self) {
+        self.relist_at = self.relist_at.min(Instant::now() + RELIST_SOON);
+    }
+
+    /// Waits for the next thing that happens, and does what follows from it.
+    async fn step(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
+        let due = self.next_due();
+        tokio::select! {
+            biased;
+            () = wire.connection.ended() => Err(End::Lost("the connection ended".to_owned())),
+            () = self.leases.process_ended() => {
+                self.leases.take_ends();
+                self.speak_for_node(wire).await
+            }
+            arrived = feed.next() => match arrived {
+                Some(arrived) => self.take_arrived(wire, arrived).await,
+                None => Err(End::Lost("the feed ended".to_owned())),
+            },
+            () = self.directory.changed(), if self.send_at.is_none() => {
+                if self.directory.take_hints() {
+                    self.send_at = Some(Instant::now() + COALESCE);
+                }
+                Ok(())
+            }
+            () = self.mail.changed() => self.mail.send(wire).await,
+            () = sleep_until(due) => self.do_due(wire, feed).await,
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let others = [self.send_at, self.leases.look_at, self.watchdog_at, self.mail.due_at];
+        let first = others.into_iter().flatten().min();
+        let regular = self.beat_at.min(self.relist_at);
+        first.map_or(regular, |first| first.min(regular))
+    }
+
+    /// Does what is due by the clock.
+    async fn do_due(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
+        let now = Instant::now();
+        self.feed_watchdog();
+        if self.leases.look_at.is_some_and(|at| at <= now) {
+            self.speak_for_node(wire).await?;
+        }
+        if self.send_at.is_some_and(|at| at <= now) {
+            self.send_at = None;
+            self.directory.take_hints();
+            self.send_changes(wire).await?;
+        }
+        if self.mail.due_at.is_some_and(|at| at <= now) {
+            self.mail.send(wire).await?;
+        }
+        if self.beat_at <= now {
+            self.beat_at = now + BEAT;
+            self.count_streams(feed);
+            self.directory.look_at_all();
+            self.send_changes(wire).await?;
+            self.beat(wire).await?;
+            self.speak_for_node(wire).await?;
+            if self.copies.take_ends(boot_ms()) {
+                self.relist_soon();
+            }
+            self.write_status();
+        }
+        if self.relist_at <= now {
+            let went_back = self.went_back(wire).await?;
+            if self.judge(wire, feed, went_back).await? {
+                return Err(End::Again("the store is not what it was".to_owned()));
+            }
+            self.read_everything(wire, feed).await?;
+        }
+        Ok(())
+    }
+
+    /// Remembers how far each stream was seen.
+    fn count_streams(&mut self, feed: &Feed) {
+        let Some(known) = &mut self.memory.known else { return };
+        for (stream, _, last) in &mut known.streams {
+            *last = feed.last(*stream).max(*last);
+        }
+    }
+
+    async fn take_arrived(&mut self, wire: &mut Wire, arrived: Arrived) -> Result<()> {
+        if let Some(stream) = arrived.gap {
+            (self.log)(Level::Info, &format!("the feed of {} has a gap", stream.name()));
+            self.relist_soon();
+        }
+        match arrived.value {
+            Some(stored) => self.take_stored(wire, stored).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a value: a copy, a lease, a message, or the record of the cluster.
+    async fn take_stored(&mut self, wire: &mut Wire, stored: Stored) -> Result<()> {
+        if stored.subject == Subject::Meta.to_string() {
+            return self.take_meta(wire, &stored);
+        }
+        let value = match self.open_value(wire, stored)? {
+            Some(value) => value,
+            None => return Ok(()),
+        };
+        match &value.subject {
+            Subject::State { node, item } if *node != self.own => {
+                let (node, item) = (node.clone(), item.clone());
+                self.take_record(wire, &node, &item, &value)
+            }
+            Subject::State { .. } | Subject::Meta => Ok(()),
+            Subject::Lease { .. } => Ok(self.take_lease(wire, &value)?),
+            Subject::Bus(node) if *node != self.own => self.mail.take(wire, &value).await,
+            Subject::Bus(_) => Ok(()),
+        }
+    }
+
+    /// Judges a value; none if it is refused, or if its node is ignored.
+    fn open_value(&mut self, wire: &Wire, stored: Stored) -> Result<Option<Received>> {
+        let opened: Opened = wire.open(stored)?;
+        let now_ms = boot_ms();
+        match opened {
+            Ok(value) => {
+                let ignored = self.copies.is_ignored(&value.envelope.node, now_ms);
+                Ok((!ignored).then_some(value))
+            }
+            Err((Some(node), _)) if self.copies.is_ignored(&node, now_ms) => Ok(None),
+            Err((Some(node), dropped)) => {
+                self.refuse(&node, dropped.to_string());
+                Ok(None)
+            }
+            Err((None, dropped)) => {
+                (self.log)(Level::Warning, &format!("a value is refused: {dropped}"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn refuse(&mut self, node: &Label, reason: String) {
+        (self.log)(Level::Warning, &format!("a value of {node} is refused: {reason}"));
+        if self.copies.refuse(node, reason, boot_ms()) {
+            (self.log)(
+                Level::Error,
+                &format!("{node} sends too much that is refused: it is ignored for 10 min"),
+            );
+        }
+    }
+
+    fn take_record(
+        &mut self,
+        wire: &Wire,
+        node: &Label,
+        item: &Item,
+        value: &Received,
+    ) -> Result<()> {
+        let held = &wire.meta.held;
+        let tree = &self.directory.tree;
+        let at = Place { tree, cluster: &held.cluster, epoch: held.epoch };
+        match self.copies.take(at, node, item, value, &self.ctx.now()) {
+            Ok(Taken::Written) => self.status.taken += 1,
+            Ok(Taken::Known) => {}
+            Ok(Taken::Refused(reason)) => self.refuse(node, reason),
+            // A full disk: what is missing is read again at the next reading of everything.
+            Err(error) if error.kind == Kind::Fault => {
+                self.fault(&error.text);
+                self.relist_at = self.relist_at.min(Instant::now() + BEAT);
+            }
+            Err(error) => {
+                self.refuse(node, error.text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Believes another node's word about the cluster as far as it raises what is known.
+    fn take_meta(&mut self, wire: &mut Wire, stored: &Stored) -> Result<()> {
+        if stored.sequence <= wire.revision {
+            return Ok(());
+        }
+        let read = Meta::read(&stored.body);
+        let Ok(read) = read else {
+            return Err(End::Again("the record of the cluster is damaged".to_owned()));
+        };
+        match decide_meta(&wire.meta.held, &read.held) {
+            Some(held) if held.epoch == wire.meta.held.epoch => {
+                if let Some(known) = &mut self.memory.known {
+                    known.meta = held.clone();
+                }
+                (wire.meta.held, wire.revision) = (held, stored.sequence);
+                Ok(())
+            }
+            _ => Err(End::Again("the record of the cluster has changed".to_owned())),
+        }
+    }
+}
+
+/// A time between three quarters of this one and all of it.
+fn jittered(time: Duration) -> Duration {
+    let random = host::random().unwrap_or(0) % 1000;
+    time.mul_f64(0.75 + random as f64 / 4000.0)
+}
+
+/// Waits until a signal asks this process to end.
+async fn end_asked(asked: &Readable, signals: &Signals) {
+    loop {
+        while let Some(received) = signals.next() {
+            if received.is_to_end() {
+                return;
+            }
+        }
+        asked.changed().await;
+    }
+}

@@ -1,0 +1,111 @@
+//! Sends what changed: one compare-and-set for each record, in the order of their names.
+
+use zeta_core::cluster::local::{Local, Send, Stored, decide_sends};
+use zeta_core::cluster::subject::{Item, Stream, Subject};
+use zeta_core::name::Label;
+use zeta_core::time::NS_PER_MS;
+use zeta_os::host;
+
+use super::wire::{Put, Result, Wire};
+use super::{Bridge, Level};
+
+/// A time by the boot clock, in ms.
+pub(super) fn boot_ms() -> u64 {
+    host::reading().boot_ns / NS_PER_MS
+}
+
+/// The pattern of all subjects of a node.
+pub(super) fn state_of(node: &Label) -> String {
+    format!("zeta1.state.{node}.>")
+}
+
+impl Bridge<'_> {
+    /// The subject of a record of this node.
+    pub(super) fn subject(&self, item: Item) -> Subject {
+        Subject::State { node: self.own.clone(), item }
+    }
+
+    /// Takes in what stands under the subjects of this node.
+    pub(super) async fn read_own(&mut self, wire: &Wire) -> Result<()> {
+        let values = wire.list(Stream::State, &state_of(&self.own)).await?;
+        self.sent.clear();
+        for stored in values {
+            let Ok(Subject::State { item, .. }) = Subject::parse(&stored.subject) else { continue };
+            let (sequence, at_ms) = (stored.sequence, boot_ms());
+            let received = wire.open(stored)?.ok().filter(|value| value.trust.is_verified());
+            // What this node's key did not sign is written over.
+            let record = received.filter(|value| value.envelope.gone.is_none());
+            let record = record.map(|value| Local::of(&item, &value.body));
+            self.sent.insert(item, Stored { sequence, record, at_ms });
+        }
+        Ok(())
+    }
+
+    /// Looks at the directory and sends what differs from the store.
+    pub(super) async fn send_changes(&mut self, wire: &Wire) -> Result<()> {
+        if self.directory.look()? {
+            self.leases.look_soon();
+        }
+        let sends = decide_sends(&self.directory.records, &self.sent, boot_ms());
+        for (item, send) in sends {
+            if !self.send_one(wire, item, send).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one record; false if the store takes none now.
+    async fn send_one(&mut self, wire: &Wire, item: Item, send: Send) -> Result<bool> {
+        // Read again: it may have changed since.
+        let body = match send {
+            Send::Put => match self.directory.read(&item)? {
+                Some(body) => body,
+                None => return Ok(true),
+            },
+            Send::Gone(_) => Vec::new(),
+        };
+        let gone = match send {
+            Send::Put => None,
+            Send::Gone(how) => Some(how),
+        };
+        let expected = self.sent.get(&item).map_or(0, |stored| stored.sequence);
+        let subject = self.subject(item.clone());
+        let counter = wire.signer.next_counter();
+        let put = wire.write(&subject, expected, counter, &body, gone).await?;
+        let record = gone.is_none().then(|| Local::of(&item, &body));
+        match put {
+            Put::Stored(sequence) => {
+                self.status.sent += 1;
+                let stored = Stored { sequence, record, at_ms: boot_ms() };
+                self.sent.insert(item, stored);
+                Ok(true)
+            }
+            Put::Full => {
+                self.fault("the stream ZETA1_STATE is full: records of this node wait");
+                Ok(false)
+            }
+            Put::Conflict | Put::Unknown => {
+                let what = if put == Put::Conflict { "was refused" } else { "has no answer" };
+                (self.log)(Level::Notice, &format!("a write of {subject} {what}"));
+                self.check_writer(wire).await?;
+                self.read_again(wire, item).await?;
+                self.send_at = Some(tokio::time::Instant::now());
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reads what stands under a subject of this node, to write over it.
+    async fn read_again(&mut self, wire: &Wire, item: Item) -> Result<()> {
+        let found = wire.last(&self.subject(item.clone())).await?;
+        let Some((sequence, value)) = found else {
+            self.sent.remove(&item);
+            return Ok(());
+        };
+        let value = value.filter(|v| v.trust.is_verified() && v.envelope.gone.is_none());
+        let record = value.map(|value| Local::of(&item, &value.body));
+        self.sent.insert(item, Stored { sequence, record, at_ms: boot_ms() });
+        Ok(())
+    }
+}
