@@ -147,7 +147,7 @@ impl Server {
 
     /// Connects the plain client.
     pub fn client(&self) -> Outcome<Client> {
-        Client::connect(self.port)
+        Client::connect("127.0.0.1", self.port)
     }
 
     /// Waits for the file with the ports that the server took.
@@ -264,8 +264,9 @@ pub struct Client {
 }
 
 impl Client {
-    fn connect(port: u16) -> Outcome<Client> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+    /// Connects to a server.
+    pub fn connect(host: &str, port: u16) -> Outcome<Client> {
+        let stream = TcpStream::connect((host, port))?;
         stream.set_read_timeout(Some(ANSWER))?;
         stream.set_nodelay(true)?;
         let mut client = Client { stream: BufReader::new(stream), next: 0 };

@@ -22,6 +22,7 @@ pub fn run() -> Result<bool> {
     steps.take("doc tests", || keep(&mut tests, suite::run_doc_tests()?))?;
     steps.take("costs", || keep(&mut tests, suite::run_costs()?))?;
     steps.take("cuts", || keep(&mut tests, suite::run_cuts()?))?;
+    steps.take("cluster", || keep(&mut tests, suite::run_cluster()))?;
     steps.take("agents", || keep(&mut tests, suite::run_agents()))?;
     steps.take("mutants", || keep(&mut tests, suite::run_mutants()))?;
     steps.take("book", || keep(&mut tests, suite::run_book()?))?;

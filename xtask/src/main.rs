@@ -6,6 +6,7 @@ mod bench;
 mod book;
 mod boot;
 mod ci;
+mod cluster;
 mod costs;
 mod counts;
 mod cuts;
@@ -36,10 +37,13 @@ usage: cargo xtask <chore>
   evidence   write docs/evidence.md: the tests, the seeded bug and the figure of each rule
   bench   measure beside the anchors and write the figures into docs/performance.md
           bench scale   what many nodes cost a server, into docs/scale.md
-  seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
+  seeded-bugs [PART]   put known bugs into a copy, one at a time; the tests must catch each;
+          PART is one of a name, or of the path of a file
   mutants [PART]   change decisions and publishing in small ways; the tests must notice 95 %
   mutants --sample SEED   the ten of the core that a run of ci tried
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
+  cluster   kill, stop, cut off and fill up servers of NATS while clients take leases of the
+          cluster, in network namespaces; see docs/reliability.md
   agents [TOOL…] [--install] [--write]   real agent tools from npm, with the hooks, against a
           stand-in of their models; --install only brings them, --write renews the table; 'mcp' are
           the Python and the TypeScript client of the server; --mail=COUNT sends Claude Code,
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         ["mutants", "--sample", seed] => mutants::sample(Some(seed)),
         ["mutants", name] => mutants::run(Some(name)),
         ["torture", args @ ..] => torture::run(args),
+        ["cluster", args @ ..] => cluster::run(args),
         ["agents", args @ ..] => agents::run(args),
         ["attacks"] => attacks::run(),
         ["vm"] => vm::run(""),

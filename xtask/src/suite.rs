@@ -15,7 +15,8 @@ use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Reader, Runner};
 use crate::{
-    agents, book, boot, costs, cuts, dist, litter, mutants, nats_server, needs, npm_file, run,
+    agents, book, boot, cluster, costs, cuts, dist, litter, mutants, nats_server, needs, npm_file,
+    run,
 };
 
 /// The variable with the file to which skipped tests append a line.
@@ -79,6 +80,7 @@ pub fn run() -> Result<bool> {
     let _ = release.and_then(|mut build| build.wait());
     outcome.add(run_costs()?);
     outcome.add(run_cuts()?);
+    outcome.add(run_cluster());
     outcome.add(run_agents());
     outcome.add(run_mutants());
     outcome.add(run_book()?);
@@ -153,6 +155,26 @@ pub fn run_cuts() -> Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Disturbs a cluster for a while, as two tests more.
+pub fn run_cluster() -> Outcome {
+    let mut outcome = Outcome::default();
+    let runs = cluster::run_short().unwrap_or_else(|error| {
+        println!("cluster: {error:#}");
+        vec![("cluster", Some(false))]
+    });
+    for (name, came) in runs {
+        match came {
+            Some(true) => outcome.counts.passed += 1,
+            Some(false) => outcome.fail(name),
+            None => {
+                outcome.counts.skipped += 1;
+                outcome.skips.insert(format!("{name}: there is no server, or no namespaces"));
+            }
+        }
+    }
+    outcome
 }
 
 /// Plays the scenes of two real agent tools, and the conversations of two clients with the server;

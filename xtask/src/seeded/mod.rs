@@ -3,6 +3,7 @@
 
 mod bugs;
 mod bus;
+mod cluster;
 mod core;
 mod history;
 mod hooks;
@@ -28,6 +29,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
     bugs::BUGS
         .iter()
         .chain(&bus::BUGS)
+        .chain(&cluster::BUGS)
         .chain(core)
         .chain(&trust::BUGS)
         .chain(&view::BUGS)
@@ -41,9 +43,10 @@ pub fn run(only: Option<&str>) -> Result<bool> {
     let place = run::target_dir().join("seeded");
     let copy = place.join("zeta");
     copy_tree(&copy)?;
+    let is_meant = |only: &str, bug: &Bug| bug.name.contains(only) || bug.file.contains(only);
     let bugs: Vec<&Bug> =
-        bugs().filter(|bug| only.is_none_or(|only| bug.name.contains(only))).collect();
-    ensure!(!bugs.is_empty(), "no bug has {only:?} in its name");
+        bugs().filter(|bug| only.is_none_or(|only| is_meant(only, bug))).collect();
+    ensure!(!bugs.is_empty(), "no bug has {only:?} in its name or in the path of its file");
     println!("seeded-bugs: first without a bug, which must pass");
     for bug in &bugs {
         ensure!(passes(&copy, bug.tests)?, "{:?} fails without a bug", bug.tests);

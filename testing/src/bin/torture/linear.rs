@@ -83,6 +83,8 @@ const OPEN_MANY: usize = 8;
 #[derive(Default)]
 struct Search {
     open: Vec<Option<What>>,
+    /// The open calls whose return is not known, a bit each.
+    endless: u64,
     ways: Vec<Way>,
 }
 
@@ -97,13 +99,14 @@ pub fn search(ops: &[Op]) -> Result<(), String> {
     }
     // Events at the same moment may have been in either order: calls come first.
     events.sort_unstable();
-    let mut search = Search { open: Vec::new(), ways: vec![Way::default()] };
+    let mut search = Search { ways: vec![Way::default()], ..Search::default() };
     let mut places = vec![None; ops.len()];
     for (moment, returns, at) in events {
         let Some(op) = ops.get(at) else { continue };
         let Some(place) = places.get_mut(at) else { continue };
         if !returns {
-            *place = Some(search.call(op.what).ok_or("too many calls are open at a time")?);
+            let called = search.call(op.what, op.to == u64::MAX);
+            *place = Some(called.ok_or("too many calls are open at a time")?);
         } else if let Some(place) = place.take() {
             search.returned(place, op.what);
             if search.ways.is_empty() {
@@ -116,7 +119,7 @@ pub fn search(ops: &[Op]) -> Result<(), String> {
 
 impl Search {
     /// Begins a call; returns its slot among the open ones.
-    fn call(&mut self, what: What) -> Option<usize> {
+    fn call(&mut self, what: What, endless: bool) -> Option<usize> {
         if self.open.iter().flatten().count() >= OPEN_MANY {
             self.forget();
         }
@@ -129,6 +132,7 @@ impl Search {
             Some(open) => *open = Some(what),
             None => self.open.push(Some(what)),
         }
+        self.endless = self.endless & !(1 << place) | u64::from(endless) << place;
         if what.changes_nothing() {
             for way in &mut self.ways {
                 way.done |= u64::from(way.lease.after(what).is_some()) << place;
@@ -200,11 +204,17 @@ impl Search {
         way
     }
 
-    /// Removes the ends of stays that are over in every history: no return needs them.
+    /// Removes the ends of stays that are over in every history, and the grants of unknown calls
+    /// that no history has room for any more: no return needs them.
     fn forget(&mut self) {
         for at in 0..self.open.len() {
-            let Some(Some(What::End(token))) = self.open.get(at).copied() else { continue };
-            let may = |way: &Way| way.lease.holder == token || way.lease.highest < token;
+            let may = |way: &Way| match self.open.get(at).copied().flatten() {
+                Some(What::End(token)) => way.lease.holder == token || way.lease.highest < token,
+                Some(What::Grant(token)) if self.endless & 1 << at != 0 => {
+                    way.lease.highest < token
+                }
+                _ => true,
+            };
             if !self.ways.iter().any(may) {
                 if let Some(open) = self.open.get_mut(at) {
                     *open = None;

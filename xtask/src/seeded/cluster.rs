@@ -1,0 +1,160 @@
+//! The bugs of leases of a cluster: each one lets two nodes hold a lease at once, or breaks the
+//! order of the tokens. What the torture of the cluster finds only with luck, the tables of the
+//! core and the tests of the store find each time.
+
+use super::bugs::{Bug, bug};
+
+const DECIDE: &str = "crates/zeta-core/src/cluster/lease/decide.rs";
+const CALL: &str = "crates/zeta-core/src/cluster/lease/call.rs";
+const EPOCH: &str = "crates/zeta-core/src/cluster/epoch.rs";
+const API: &str = "crates/zeta-cluster/src/api.rs";
+
+const LEASE_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::lease::tests"];
+const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::tests"];
+/// It needs a server: Debian's is enough.
+const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
+
+/// All bugs.
+pub const BUGS: [Bug; 18] = [
+    bug(
+        "a token of the cluster is the number of its write",
+        DECIDE,
+        "FencingToken::after(terms.floor, previous, terms.server_us) else {",
+        "FencingToken::new(observed.revision + 1) else {",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a new token of the cluster forgets the last grant",
+        DECIDE,
+        "let previous = observed.entry.fencing_token();",
+        "let previous = None;",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a reading grants a lease of the cluster",
+        CALL,
+        "Acquired::Again(record) => self.send_grant(expected, record, terms, Outcome::Again),",
+        "Acquired::Again(record) => {
+                    let (deadline_ns, revision) = (deadline_ns(&record), expected);
+                    Step::Done(Outcome::Again(Grant { record, revision, deadline_ns }))
+                }",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a holder counts from the answer",
+        CALL,
+        "                    grant.revision = revision;
+",
+        "                    grant.revision = revision;
+                    let sent_ns = grant.record.renewed.boot_ns;
+                    grant.deadline_ns += now.reading.boot_ns.saturating_sub(sent_ns);
+",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a grant that came after its deadline counts",
+        CALL,
+        "if now.reading.boot_ns >= grant.deadline_ns || epoch != terms.epoch {",
+        "if epoch != terms.epoch {",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a holder stops only when the TTL is over",
+        DECIDE,
+        "record.ttl_ms.saturating_sub(check_margin_ms(record.ttl_ms));",
+        "record.ttl_ms.max(check_margin_ms(record.ttl_ms));",
+        LEASE_TESTS,
+    ),
+    bug(
+        "an observer counts no longer than the holder",
+        DECIDE,
+        "    ttl_ms.saturating_add(ttl_ms / 100)
+",
+        "    ttl_ms
+",
+        LEASE_TESTS,
+    ),
+    bug(
+        "the clock of the server ends a lease",
+        DECIDE,
+        "    let mut age = observed.unchanged;
+",
+        "    let granted_us = record.renewed.wall_us.unwrap_or(0);
+    let mut age = Age::Ms(terms.server_us.abs_diff(granted_us) / 1000);
+",
+        LEASE_TESTS,
+    ),
+    bug(
+        "any node says that a holder is dead",
+        DECIDE,
+        "    // Only a node speaks for its dead.
+    if scope.node == terms.node {",
+        "    // Only a node speaks for its dead.
+    if !scope.node.as_str().is_empty() {",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a renewal takes the grant of another holder",
+        DECIDE,
+        "match lease::decide_renew(&local, token, ttl_ms, now) {",
+        "let token = observed.entry.fencing_token().unwrap_or(token);
+    match lease::decide_renew(&local, token, ttl_ms, now) {",
+        LEASE_TESTS,
+    ),
+    bug(
+        "no answer of the store is a refusal",
+        CALL,
+        "self.open = self.open.max(Some((epoch, write.expected)));",
+        "self.open = None;",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a server that was cut off is believed",
+        CALL,
+        "if observed.epoch != terms.epoch || seen < self.known {",
+        "if observed.epoch != terms.epoch {",
+        LEASE_TESTS,
+    ),
+    bug(
+        "nobody waits after the store lost values",
+        DECIDE,
+        "if terms.server_us < terms.no_grant_before_us {",
+        "if terms.server_us < terms.no_grant_before_us.min(0) {",
+        LEASE_TESTS,
+    ),
+    bug(
+        "an answer from before a loss is a grant",
+        CALL,
+        "grant.deadline_ns || epoch != terms.epoch {",
+        "grant.deadline_ns {",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a write of a former epoch frees a lease",
+        DECIDE,
+        "if observed.entry.epoch().is_some_and(|epoch| epoch < terms.epoch) {",
+        "if observed.entry.epoch().is_some_and(|epoch| epoch > terms.epoch) {",
+        LEASE_TESTS,
+    ),
+    bug(
+        "a loss of the store raises no epoch",
+        EPOCH,
+        "epoch: meta.epoch.max(remembered.meta.epoch).saturating_add(1),",
+        "epoch: meta.epoch.max(remembered.meta.epoch),",
+        EPOCH_TESTS,
+    ),
+    bug(
+        "a loss is not seen once the store has gone on",
+        EPOCH,
+        "lost_revisions(remembered, seen) || seen.went_back || own == Own::Lost;",
+        "lost_revisions(remembered, seen) || own == Own::Lost;",
+        EPOCH_TESTS,
+    ),
+    bug(
+        "the id of a message stands for what a write expects",
+        API,
+        "headers.extend(expected.as_deref().map(|number| (EXPECTED, number)));",
+        "headers.extend(expected.as_deref().map(|_| (\"Nats-Msg-Id\", write.subject)));",
+        STORE_TESTS,
+    ),
+];
