@@ -22,7 +22,7 @@ use crate::trouble::Trouble;
 /// How long one server may take to answer a new connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long all of them may take together, with their names.
-const CONNECT_ALL: Duration = Duration::from_secs(8);
+pub(crate) const CONNECT_ALL: Duration = Duration::from_secs(8);
 /// How long a request may take: an election takes up to nine seconds.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 /// The time between two looks at servers that are agreeing on something.
@@ -83,6 +83,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects to the first server that answers.
     pub(crate) async fn open(setting: &Setting) -> Result<Connection> {
+        Connection::open_within(setting, CONNECT_ALL).await
+    }
+
+    /// As [`Connection::open`], with a limit.
+    pub(crate) async fn open_within(setting: &Setting, limit: Duration) -> Result<Connection> {
         let (tell, news) = watch::channel(News::default());
         let connected = Arc::new(AtomicBool::new(false));
         let is_connected = Arc::clone(&connected);
@@ -104,7 +109,7 @@ impl Connection {
             Some(path) => log_in(options, path)?,
             None => options,
         };
-        let opened = timeout(CONNECT_ALL, options.connect(setting.servers.list()));
+        let opened = timeout(limit.min(CONNECT_ALL), options.connect(setting.servers.list()));
         let client = match opened.await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(not_connected(&setting.servers, &error)),
@@ -153,7 +158,7 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> std::result::Result<Message, Trouble> {
-        self.send(subject, headers, body, DEADLINE).await?.ok_or_else(late)
+        self.send(subject, headers, body, DEADLINE).await?.ok_or_else(|| late(DEADLINE))
     }
 
     /// Sends a request that changes nothing, again and again until it is answered: servers that are
@@ -169,7 +174,7 @@ impl Connection {
                 return Ok(answer);
             }
         }
-        Err(late())
+        Err(late(DEADLINE))
     }
 
     /// Sends a request and returns its answer; `None` if none came within the limit.
@@ -204,6 +209,20 @@ impl Connection {
         }
     }
 
+    /// Subscribes to a subject. When this returns, the server knows it.
+    pub(crate) async fn follow(&self, subject: String) -> std::result::Result<Subscriber, Trouble> {
+        let unknown = |error: &dyn std::fmt::Display| Trouble::Unknown(error.to_string());
+        let feed = self.client.subscribe(subject.clone()).await.map_err(|e| unknown(&e))?;
+        tokio::select! {
+            flushed = timeout(DEADLINE, self.client.flush()) => match flushed {
+                Ok(Ok(())) => Ok(feed),
+                Ok(Err(error)) => Err(unknown(&error)),
+                Err(_) => Err(late(DEADLINE)),
+            },
+            trouble = self.trouble(&subject) => Err(trouble),
+        }
+    }
+
     /// Waits until it is known that a request on this subject gets no answer.
     async fn trouble(&self, subject: &str) -> Trouble {
         let mut news = self.news.clone();
@@ -218,8 +237,8 @@ impl Connection {
     }
 }
 
-fn late() -> Trouble {
-    Trouble::Unknown(format!("no answer in {} s", DEADLINE.as_secs()))
+pub(crate) fn late(limit: Duration) -> Trouble {
+    Trouble::Unknown(format!("no answer in {:.1} s", limit.as_secs_f64()))
 }
 
 fn not_connected(servers: &Servers, error: &ConnectError) -> Error {

@@ -3,19 +3,29 @@
 //! Old servers drop what they do not know in silence, and with several replicas those before 2.9.21
 //! accept several writers at once. So a scratch stream is raced for, and removed again.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use zeta_core::cluster::subject::MAJOR;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::host;
+use zeta_os::files::read_plain;
+use zeta_os::{host, temp_file};
 
 use crate::api::Write;
 use crate::connection::Connection;
+use crate::member::Member;
 use crate::trouble::Trouble;
 
 /// How often callers race, and how many of them.
 const ROUNDS: usize = 20;
 pub(crate) const RACERS: usize = 8;
+
+/// The file of a node with what it has proven: lines of a cluster, a version and replicas.
+const PROVEN_FILE: &str = "proven";
+const PROVEN_MAX: u64 = 16 * 1024;
+const TEMP: &str = ".proven.";
+const PROVING: &str = "cannot prove what the server can do";
 
 /// The first version that lets one writer at a time win with several replicas.
 pub(crate) const SERIALIZED: Version = Version(2, 9, 21);
@@ -47,8 +57,17 @@ pub struct Proof {
 
 /// Races on the server and says whether it may keep the cluster with this many replicas.
 pub(crate) async fn examine(connection: &Connection, replicas: u64) -> Result<Proof> {
+    let examined = try_examine(connection, replicas).await?;
+    examined.map_err(|trouble| trouble.explain(PROVING))
+}
+
+/// As [`examine`]; the inner trouble is that the scratch stream was not made.
+async fn try_examine(
+    connection: &Connection,
+    replicas: u64,
+) -> Result<std::result::Result<Proof, Trouble>> {
     let (stream, subject) = names(&host::random_hex()?);
-    let fault = |trouble: Trouble| trouble.explain("cannot prove what the server can do");
+    let fault = |trouble: Trouble| trouble.explain(PROVING);
     let settings = json!({
         "name": &stream,
         "subjects": [format!("{subject}.>")],
@@ -65,18 +84,52 @@ pub(crate) async fn examine(connection: &Connection, replicas: u64) -> Result<Pr
     for at in 0..RACERS {
         racers.push(connection.another(at).await?);
     }
-    connection.create(&stream, &settings).await.map_err(fault)?;
+    if let Err(trouble) = connection.create(&stream, &settings).await {
+        return Ok(Err(trouble));
+    }
     let proof = prove(connection, &racers, &subject).await;
     // The proof counts even if the scratch stream stays.
     let _ = connection.change(&format!("STREAM.DELETE.{stream}"), &Value::Null).await;
     let proof = proof.map_err(fault)?;
     judge(&connection.server().1, replicas, &proof)?;
-    Ok(proof)
+    Ok(Ok(proof))
 }
 
 /// The name of a scratch stream, and what its subjects begin with.
 fn names(id: &str) -> (String, String) {
     (format!("ZETA1_PROBE_{id}"), format!("{MAJOR}.probe.{id}"))
+}
+
+/// Proves that a server may keep leases, at a node's first use of its version. The proof stands in
+/// the directory of the identity.
+pub(crate) fn pass(member: &Member, dir: &Path, replicas: u64) -> Result<()> {
+    let path = dir.join(PROVEN_FILE);
+    let (_, version) =
+        member.store().block(|connection| std::future::ready(connection.server()))?;
+    let line = format!("{} {version} {replicas}\n", member.identity().cluster);
+    let known = read_plain(&path, PROVEN_MAX).unwrap_or_default();
+    let known = String::from_utf8_lossy(&known).into_owned();
+    if known.split_inclusive('\n').any(|proven| proven == line) {
+        return Ok(());
+    }
+    member.store().block(|connection| examine_or_judge(connection, replicas))??;
+    // Without the file the next call proves it again.
+    let kept = if known.len() + line.len() > PROVEN_MAX as usize { "" } else { &known };
+    let _ = temp_file::keep(&path, TEMP, format!("{kept}{line}").as_bytes());
+    Ok(())
+}
+
+/// As [`examine`], for a login that may not make a stream: then the version decides.
+async fn examine_or_judge(connection: &Connection, replicas: u64) -> Result<()> {
+    let (_, version) = connection.server();
+    match try_examine(connection, replicas).await? {
+        Ok(_) => Ok(()),
+        Err(trouble @ Trouble::Unknown(_)) => Err(trouble.explain(PROVING)),
+        Err(_) => {
+            let hoped = Proof { accepted: vec![1], by_pattern: true, rollup_refused: true };
+            judge(&version, replicas, &hoped)
+        }
+    }
 }
 
 async fn prove(

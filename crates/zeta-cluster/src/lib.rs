@@ -9,6 +9,7 @@
 //! - `identity`, `keys`: this node's key, and those of others. `signer`: envelopes and signatures.
 //! - `member`: a node's connection, which signs what it writes and judges what it reads.
 //! - `bridge`: the process that sends the records of this node and keeps copies of the others'.
+//! - `lease`: the leases of the cluster, for the verbs of leases.
 //! - `gate`: what a server can do, proven on it. `init`, `status`: the verbs.
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod gate;
 pub mod identity;
 pub mod init;
 pub mod keys;
+pub mod lease;
 pub mod member;
 pub mod meta;
 mod monitor;

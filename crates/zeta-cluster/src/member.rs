@@ -2,6 +2,7 @@
 //! reads is judged.
 
 use std::path::Path;
+use std::time::Duration;
 
 use zeta_core::cluster::envelope::Gone;
 use zeta_core::cluster::subject::{Stream, Subject, lease_pattern};
@@ -9,6 +10,7 @@ use zeta_core::name::RecordName;
 use zeta_os::error::{Error, Kind, Result};
 
 use crate::api::{Stored, Write};
+use crate::connection::CONNECT_ALL;
 use crate::identity::Identity;
 use crate::meta::Meta;
 use crate::setting::Setting;
@@ -31,8 +33,16 @@ impl Member {
     /// This machine has joined no cluster; no server is reached; the server has another cluster, or
     /// none.
     pub fn open(setting: &Setting, dir: &Path) -> Result<Member> {
+        Member::open_within(setting, dir, CONNECT_ALL)
+    }
+
+    /// As [`Member::open`], with a limit.
+    ///
+    /// # Errors
+    /// As [`Member::open`].
+    pub fn open_within(setting: &Setting, dir: &Path, limit: Duration) -> Result<Member> {
         let identity = Identity::find(dir)?.ok_or_else(not_joined)?;
-        Member::connect(setting, Signer::new(identity)?)
+        Member::connect_within(setting, Signer::new(identity)?, limit)
     }
 
     /// As [`Member::open`], with a signer that is there.
@@ -40,7 +50,12 @@ impl Member {
     /// # Errors
     /// As [`Member::open`].
     pub fn connect(setting: &Setting, signer: Signer) -> Result<Member> {
-        let store = Store::open(setting)?;
+        Member::connect_within(setting, signer, CONNECT_ALL)
+    }
+
+    fn connect_within(setting: &Setting, signer: Signer, limit: Duration) -> Result<Member> {
+        let store = Store::open_within(setting, limit)?;
+        store.limit(limit);
         let (meta, revision) = read_meta(&store, &signer.identity)?;
         Ok(Member { store, signer, meta, revision })
     }

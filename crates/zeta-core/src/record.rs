@@ -62,6 +62,9 @@ pub enum Damage {
     /// A key that must be there is missing or has a value of the wrong type.
     #[error("the key {0:?} is missing or has a value of the wrong type")]
     BadKey(&'static str),
+    /// A value of another node that no known key of that node signed, or that is no record.
+    #[error("no key that is known here signed it, or it is no record")]
+    NotSigned,
 }
 
 /// The fields of a record in their order, as they are on disk.

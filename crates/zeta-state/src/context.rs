@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeta_core::lease::Record;
@@ -13,6 +14,7 @@ use crate::directory::guard::Section;
 use crate::directory::purpose::STATE;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::{create, guard};
+use crate::lease::cluster::Cluster;
 use zeta_os::error::{Cause, Error, Result};
 use zeta_os::host;
 
@@ -38,6 +40,8 @@ pub struct Context {
     /// Called with the record of a lease that ended without its holder: broken, cleaned away, or
     /// released at the end of its session. A claim on it announces its end then.
     pub lease_ended: fn(&Context, &Record),
+    /// The leases of the cluster; `None` in a program without them.
+    pub cluster: Option<Arc<Cluster>>,
     /// The machine, boot and namespaces that clocks and process ids belong to.
     pub host: Host,
 }

@@ -303,6 +303,7 @@ fn records(number: usize, processes: &Processes, host: &Host) -> [(String, Strin
         policy: Policy::Reclaim,
         purpose: Some("register this node with the cluster, one pull request for all".into()),
         joint: None,
+        in_cluster: false,
     };
     let granted = decide_acquire(&Observed::Absent, &ask, 0, false, &now);
     let zeta_core::lease::Acquired::Grant(record, _) = granted else { panic!("not granted") };

@@ -4,6 +4,7 @@
 //! precedence over the files; `environment` applies them.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -23,7 +24,7 @@ pub const USER_FILE: &str = "zeta/config.toml";
 /// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "state_dir",
     "node",
     "agent",
@@ -37,6 +38,8 @@ const KEYS: [&str; 13] = [
     "cluster_credentials",
     "cluster_monitor",
     "cluster_dir",
+    "lease_scope",
+    "claim_scope",
 ];
 
 /// The values of the files, checked.
@@ -68,6 +71,30 @@ pub struct Config {
     pub cluster_monitor: Option<Monitors>,
     /// The directory of the node's identity in the cluster.
     pub cluster_dir: Option<PathBuf>,
+    /// The scope of leases that name none.
+    pub lease_scope: Option<Scope>,
+    /// The scope of claims that name none.
+    pub claim_scope: Option<Scope>,
+}
+
+/// Among which processes a lease has one holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of this node.
+    Node,
+    /// Those of all nodes of the cluster.
+    Cluster,
+}
+
+impl FromStr for Scope {
+    type Err = &'static str;
+    fn from_str(word: &str) -> std::result::Result<Scope, &'static str> {
+        match word {
+            "node" => Ok(Scope::Node),
+            "cluster" => Ok(Scope::Cluster),
+            _ => Err("a scope is node or cluster"),
+        }
+    }
 }
 
 /// One file as written. Each value keeps its position, so that an error can name the line.
@@ -87,6 +114,8 @@ struct Raw {
     cluster_credentials: Option<toml::Spanned<String>>,
     cluster_monitor: Option<toml::Spanned<String>>,
     cluster_dir: Option<toml::Spanned<String>>,
+    lease_scope: Option<toml::Spanned<String>>,
+    claim_scope: Option<toml::Spanned<String>>,
 }
 
 impl Config {
@@ -138,6 +167,8 @@ impl Config {
             cluster_credentials: self.cluster_credentials.or(below.cluster_credentials),
             cluster_monitor: self.cluster_monitor.or(below.cluster_monitor),
             cluster_dir: self.cluster_dir.or(below.cluster_dir),
+            lease_scope: self.lease_scope.or(below.lease_scope),
+            claim_scope: self.claim_scope.or(below.claim_scope),
         }
     }
 
@@ -208,6 +239,10 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         let wrong = |v: &toml::Spanned<String>, e| wrong_word(key, v.span(), v.get_ref(), e);
         value.map(|v| v.get_ref().parse().map_err(|e| wrong(&v, e))).transpose()
     };
+    let scope = |key: &str, value: Option<toml::Spanned<String>>| {
+        let wrong = |v: &toml::Spanned<String>, e| wrong_word(key, v.span(), v.get_ref(), e);
+        value.map(|v| v.get_ref().parse().map_err(|e| wrong(&v, e))).transpose()
+    };
     let mail = |v: toml::Spanned<String>| {
         v.get_ref().parse().map_err(|e| wrong_word("hook_mail", v.span(), v.get_ref(), e))
     };
@@ -241,6 +276,8 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         cluster_credentials: absolute("cluster_credentials", raw.cluster_credentials)?,
         cluster_monitor: raw.cluster_monitor.map(monitors).transpose()?,
         cluster_dir: absolute("cluster_dir", raw.cluster_dir)?,
+        lease_scope: scope("lease_scope", raw.lease_scope)?,
+        claim_scope: scope("claim_scope", raw.claim_scope)?,
     })
 }
 

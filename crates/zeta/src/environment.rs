@@ -3,6 +3,8 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::getuid;
 use zeta_core::hook::session::{Inherited, Keeper, decide_above};
@@ -17,6 +19,7 @@ use zeta_os::error::{Error, Result};
 use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::sight;
+use zeta_state::lease::cluster::{Cluster, Store};
 use zeta_state::presence::ancestor::nearest;
 use zeta_state::presence::tool_session::names_session;
 
@@ -71,6 +74,7 @@ pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
         lasting_dir: lasting_dir(),
         bus_dir: bus_dir(None),
         lease_ended: zeta_bus::claim::announce_end,
+        cluster: Some(Arc::new(Cluster::new(open_leases))),
         host: Host::default(),
     }
     .on_this_host()
@@ -132,6 +136,13 @@ pub fn cluster(
     let credentials = credentials.or_else(|| path("ZETA_CLUSTER_CREDENTIALS"));
     let credentials = credentials.or_else(|| config.cluster_credentials.clone());
     Ok(Setting { servers, credentials })
+}
+
+/// Opens the leases of the cluster, for the first verb that touches one.
+fn open_leases(limit: Duration) -> Result<Box<dyn Store>> {
+    let config = Config::load()?;
+    let setting = cluster(None, None, &config)?;
+    zeta_cluster::lease::open(&setting, &cluster_dir(&config)?, limit)
 }
 
 /// Returns the directory of this node's identity in its cluster: that of `ZETA_CLUSTER_DIR`, of the

@@ -195,6 +195,8 @@ pub struct AcquireRequest {
     pub purpose: Option<String>,
     /// What others may hold beside it; `None` for nothing.
     pub joint: Option<Joint>,
+    /// No process of the whole cluster may hold it besides; else none of this node.
+    pub in_cluster: bool,
 }
 
 /// The answer to an acquire.

@@ -69,6 +69,7 @@ fn ask(lease_id: &str, session: &str) -> AcquireRequest {
         policy: Policy::Reclaim,
         purpose: None,
         joint: None,
+        in_cluster: false,
     }
 }
 

@@ -350,6 +350,7 @@ impl World {
             policy: Policy::Reclaim,
             purpose: None,
             joint: None,
+            in_cluster: false,
         }
     }
 

@@ -164,6 +164,7 @@ impl Protocol {
             policy: Policy::Reclaim,
             purpose: None,
             joint: None,
+            in_cluster: false,
         };
         let guard = me.guard.map(|guard| &world.guards[usize::from(guard)]);
         let in_file = guard.and_then(|guard| guard.token_file).unwrap_or(0);

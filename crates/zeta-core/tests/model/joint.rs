@@ -199,6 +199,7 @@ impl JointLease {
             policy: Policy::Reclaim,
             purpose: None,
             joint: Some(self.joint()),
+            in_cluster: false,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
 use crate::directory::sight;
 use crate::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
+use crate::lease::cluster::{deadline_of, of_cluster};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
 use zeta_os::relay::Relay;
@@ -37,6 +38,9 @@ pub enum OnLost {
 
 /// A command that ends within this time is short: it gets nothing that only a long one needs.
 pub const SHORT: Duration = Duration::from_millis(15);
+
+/// How long after a renewal that the cluster did not answer the next one comes.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Called when the lease is lost while the command runs.
 pub type OnLoss<'a> = dyn FnMut(&LostTo) + 'a;
@@ -136,7 +140,12 @@ pub fn hold_around(
     }
     let held = match child.open()? {
         Ok(child) => {
-            let mut renewer = Renewer { handle: &mut handle, record: &record, on_lost };
+            let mut renewer = Renewer {
+                handle: &mut handle,
+                record: &record,
+                is_in_cluster: deadline_of(&record).is_some(),
+                on_lost,
+            };
             let (relay, asked) = (Relay::new(&child, &signals), around.asked_to_end);
             let relay = if asked.is_some() { relay.keep_end() } else { relay };
             let (ended, lost) = renewer.run(&child, relay, on_loss, asked)?;
@@ -213,6 +222,7 @@ fn environment(
 struct Renewer<'s, 'a> {
     handle: &'s mut LeaseHandle<'a>,
     record: &'s Record,
+    is_in_cluster: bool,
     on_lost: OnLost,
 }
 
@@ -244,9 +254,12 @@ impl Renewer<'_, '_> {
                 return Ok((relay.wait()?, lost));
             }
             if lost.is_none() && Instant::now() >= next {
-                next = Instant::now() + every;
                 relay.watch_group();
-                lost = self.renew(child);
+                let renewed = self.renew(child);
+                // A store that is not reached is asked again until the deadline.
+                let pause = if renewed.is_err() && self.is_in_cluster { RETRY } else { every };
+                next = Instant::now() + pause.min(every);
+                lost = renewed.unwrap_or_default();
                 lost.iter().for_each(&mut *on_loss);
             }
         }
@@ -254,15 +267,15 @@ impl Renewer<'_, '_> {
 
     /// Renews the lease; returns its loss. A fault of the disk is no loss: the next round tries
     /// again, and the TTL is four rounds long.
-    fn renew(&mut self, child: &Child) -> Option<LostTo> {
-        let renewed = self.handle.renew(self.record.fencing_token, RENEWER_LIMIT);
-        let Ok(Err(lost)) = renewed else { return None };
+    fn renew(&mut self, child: &Child) -> Result<Option<LostTo>> {
+        let renewed = self.handle.renew(self.record.fencing_token, RENEWER_LIMIT)?;
+        let Err(lost) = renewed else { return Ok(None) };
         match self.on_lost {
             OnLost::Warn => {}
             OnLost::Term => child.signal(Signal::TERM.as_raw()),
             OnLost::Kill => child.signal(Signal::KILL.as_raw()),
         }
-        Some(lost)
+        Ok(Some(lost))
     }
 }
 
@@ -293,6 +306,11 @@ pub fn run_fenced(
         }
         Checked::TooLate => return Err(too_late(lease, token)),
     }
+    // Beyond that, another node may be granted it.
+    let left = of_cluster(&seen).and_then(deadline_of).map(|deadline_ns| {
+        Duration::from_nanos(deadline_ns.saturating_sub(host::reading().boot_ns))
+    });
+    let limit = left.map_or(limit, |left| left.min(limit));
     section.keep_over_exec()?;
     let mut env = environment(&at, token, lease);
     let outer = ctx.fenced.as_ref().map_or(String::new(), |names| format!("{names},"));

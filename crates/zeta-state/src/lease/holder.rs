@@ -16,6 +16,7 @@ use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, Section};
 use crate::history;
+use crate::lease::cluster::of_cluster;
 use crate::lease::joint::Found;
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
@@ -35,6 +36,8 @@ pub struct HolderSection<'a> {
     pub lease: &'a RecordName,
     /// The grant.
     pub token: FencingToken,
+    /// How long the caller was ready to wait for the guard.
+    pub limit: Duration,
 }
 
 impl HolderSection<'_> {
@@ -44,11 +47,19 @@ impl HolderSection<'_> {
         ttl_ms: Option<u64>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Renewal> {
-        let HolderSection { ctx, section, lease, token } = self;
+        let HolderSection { ctx, section, lease, token, .. } = self;
         let found = Found::find(section, lease, *token, &ctx.host)?;
         let now = ctx.at(host::reading());
         match decide_renew(&found.observed, *token, ttl_ms, &now) {
-            Renewed::Write { mut record, gap_ms } => {
+            Renewed::Write { record, gap_ms } => {
+                let renewed = match of_cluster(&found.observed) {
+                    Some(before) => self.renew_in_cluster(&found, before, ttl_ms)?,
+                    None => Ok((record, gap_ms)),
+                };
+                let (mut record, gap_ms) = match renewed {
+                    Ok(renewed) => renewed,
+                    Err(lost) => return Ok(Err(lost)),
+                };
                 before_commit(&mut record)?;
                 found.publish(section, &record, 0, &now)?;
                 Ok(Ok((record, gap_ms)))
@@ -72,19 +83,30 @@ impl HolderSection<'_> {
         successor: Successor,
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Box<Record>> {
-        let HolderSection { ctx, section, lease, token } = self;
+        let HolderSection { ctx, section, lease, token, .. } = self;
         let found = Found::find(section, lease, *token, &ctx.host)?;
         let (highest, now) = (section.highest_token()?, ctx.at(host::reading()));
-        let mut record = match decide_reassign(&found.observed, *token, highest, successor, &now) {
-            Reassigned::Write(record) => record,
+        let next = successor.clone();
+        let mut record = match decide_reassign(&found.observed, *token, highest, next, &now) {
+            Reassigned::Write(record) => match of_cluster(&found.observed) {
+                None => record,
+                Some(before) => match self.pass_on_in_cluster(&found, before, successor)? {
+                    Ok(record) => record,
+                    Err(lost) => return Ok(Err(lost)),
+                },
+            },
             Reassigned::Lost(lost) => return Ok(Err(self.lost(lost))),
             Reassigned::NoTokenLeft => {
                 return Err(Error::new(Kind::Unsafe, "no fencing token is left"));
             }
         };
-        before_commit(&mut record)?;
-        section.remember(record.fencing_token.get())?;
-        found.replace(section, &record, &now)?;
+        let committed = before_commit(&mut record)
+            .and_then(|()| section.remember(record.fencing_token.get()))
+            .and_then(|()| found.replace(section, &record, &now));
+        if let Err(error) = committed {
+            self.undo_in_cluster(&found, &record);
+            return Err(error);
+        }
         if let Observed::Ours(from, ..) = &found.observed {
             let (node, at_us) = (section.node().name.as_str(), now.reading.wall_us);
             let entry = Entry::of(node, Event::HandedOver, &record, at_us).from(from);
@@ -97,7 +119,7 @@ impl HolderSection<'_> {
     /// process was granted the lease since. `ticket_given_back` says that the holder's own ticket
     /// has left the queue.
     pub fn release(&self, ticket_given_back: bool) -> HolderResult<bool> {
-        let HolderSection { ctx, section, lease, token } = self;
+        let HolderSection { ctx, section, lease, token, .. } = self;
         let found = Found::find(section, lease, *token, &ctx.host)?;
         let seen = &found.observed;
         let (highest, broken) = match seen {
@@ -106,6 +128,11 @@ impl HolderSection<'_> {
         };
         match decide_release(seen, *token, highest, broken) {
             Released::Remove => {
+                if let Some(record) = of_cluster(seen)
+                    && let Err(lost) = self.release_in_cluster(&found, record)?
+                {
+                    return Ok(Err(lost));
+                }
                 let mut entry = found.entry(section, Event::Released, lease);
                 if entry.agent.as_deref() != Some(ctx.agent.as_str()) {
                     entry = entry.by(ctx.agent.as_str());
@@ -161,7 +188,7 @@ impl NodeHandle<'_> {
         limit: Duration,
     ) -> Result<Option<HolderSection<'a>>> {
         let file = layout::lease_file(lease);
-        let holder = |section| HolderSection { ctx: self.ctx, section, lease, token };
+        let holder = |section| HolderSection { ctx: self.ctx, section, lease, token, limit };
         match guard::try_enter(&self.tree.base, &self.node, file.clone(), limit) {
             Ok(Some(section)) => return Ok(Some(holder(section))),
             Ok(None) => {}

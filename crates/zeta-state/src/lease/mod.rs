@@ -2,6 +2,7 @@
 //! acquires, `exec` holds a lease while a command runs.
 
 pub mod acquire;
+pub mod cluster;
 pub mod exec;
 mod holder;
 pub mod joint;
@@ -288,6 +289,14 @@ impl NodeHandle<'_> {
         }
     }
 
+    /// As [`Self::check`], and renews the lease: that of the cluster counts in its store.
+    pub fn check_strongly(&self, lease: &RecordName, token: FencingToken) -> HolderResult<Checked> {
+        match self.renew(lease, token, None, ENTER_LIMIT)? {
+            Ok(_) => self.check(lease, token),
+            Err(lost) => Ok(Err(lost)),
+        }
+    }
+
     /// Returns what became of a grant whose TTL ran until `until_ns` when its renewer saw it last;
     /// `deleted` says that a record of the lease was deleted since. No lock is taken.
     pub fn find_loss(
@@ -364,12 +373,19 @@ impl NodeHandle<'_> {
                 let _ = section.note_break(&note.render());
                 let entry = found.entry(&section, Event::Broken, lease);
                 let entry = entry.by(self.ctx.agent.as_str()).with_reason(reason);
+                let far = cluster::of_cluster(seen).map(|record| {
+                    let place = (&self.tree.base, &self.node.name);
+                    cluster::give_back(self.ctx, place, record, cluster::CALL_LIMIT)
+                });
                 found.remove(&section, self.ctx, &self.ctx.now(), &entry)?;
                 if let Observed::Ours(record, ..) = seen {
                     Queue::remove_tickets_of(&section, &record.processes);
                     (self.ctx.lease_ended)(self.ctx, record);
                 }
-                Ok(Ok(true))
+                match far {
+                    Some(Err(error)) => Err(cluster::broken_here_only(lease, &error)),
+                    _ => Ok(Ok(true)),
+                }
             }
             // The lease is not free because one of its grants is not there.
             Released::Already if found.is_joint() => Ok(Err(LostTo::no_holder(lease))),

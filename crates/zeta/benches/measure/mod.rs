@@ -216,6 +216,7 @@ pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
         lasting_dir: None,
         bus_dir: state_dir.with_extension("bus"),
         lease_ended: |_, _| (),
+        cluster: None,
         host: Host::default(),
     };
     Ok(ctx.on_this_host()?)

@@ -19,6 +19,7 @@ use zeta_state::context::Context;
 use zeta_state::directory::guard::ENTER_LIMIT;
 use zeta_state::lease::LostTo;
 use zeta_state::lease::acquire::{Outcome, WaitOptions, new_request};
+use zeta_state::lease::cluster::wait_in_cluster;
 use zeta_state::lease::exec;
 use zeta_state::lease::exec::OnLost;
 use zeta_state::lease::report;
@@ -26,8 +27,12 @@ use zeta_state::lease::report::json;
 use zeta_state::lease::wait::{Waited, wait};
 
 mod args;
+pub(super) mod scope;
 
-use args::{AcquireArgs, BreakArgs, ExecArgs, RenewArgs, ShowArgs, TokenArgs, WaitArgs, list_args};
+use args::{
+    AcquireArgs, BreakArgs, CheckArgs, ExecArgs, RenewArgs, ShowArgs, TokenArgs, WaitArgs,
+    list_args,
+};
 
 pub(super) const NOUN: Noun = Noun {
     name: "lease",
@@ -153,8 +158,12 @@ pub(super) fn print_lost(out: Output, lost: &LostTo, ctx: &Context) -> u8 {
 
 fn run_acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
-    let default_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
-    let ttl_ms = optional_ttl(args.ttl.as_deref(), default_ms)?;
+    let config = call.config()?;
+    let in_cluster = scope::is_cluster(args.scope.as_deref(), config.lease_scope)?;
+    let ttl_ms = match in_cluster {
+        true => scope::ttl_ms(args.ttl.as_deref(), None)?,
+        false => optional_ttl(args.ttl.as_deref(), config.ttl_ms.unwrap_or(TTL_SESSION_MS))?,
+    };
     let lease = own_lease_name(&args.name)?;
     let policy = policy(&args.policy)?;
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
@@ -164,6 +173,8 @@ fn run_acquire(call: &Call) -> Result<u8> {
     request.grace_ms = grace_ms;
     request.policy = policy;
     request.joint = args.slots.map(Joint::Slots);
+    request.in_cluster = in_cluster;
+    scope::check(&request)?;
     request.pr = args.pr;
     request.purpose = args.purpose;
     if let Some(id) = args.lease_id {
@@ -239,11 +250,12 @@ fn run_release(call: &Call) -> Result<u8> {
 }
 
 fn run_check(call: &Call) -> Result<u8> {
-    let args: TokenArgs = call.args()?;
+    let CheckArgs { token: args, strong }: CheckArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
     let ctx = call.context()?;
     let checked = match ctx.find()? {
+        Some(handle) if strong => handle.check_strongly(&lease, token)?,
         Some(handle) => handle.check(&lease, token)?,
         None => Err(LostTo::no_tree(&lease)),
     };
@@ -290,7 +302,11 @@ fn run_wait(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let mut on_wait =
         |observed: &Observed, held: &Held| call.out.note(&report::waiting(observed, held));
-    match wait(&ctx, &lease, limit_ms, &mut on_wait)? {
+    let waited = match scope::is_cluster(args.scope.as_deref(), call.config()?.lease_scope)? {
+        true => wait_in_cluster(&ctx, &lease, limit_ms, &mut on_wait),
+        false => wait(&ctx, &lease, limit_ms, &mut on_wait),
+    };
+    match waited? {
         Waited::Free(standing, waited_ms) => {
             let object = || json::waited(&lease, &standing, waited_ms);
             call.out.either(object, || report::waited(&lease, &standing, waited_ms))?;
@@ -332,10 +348,14 @@ fn run_break(call: &Call) -> Result<u8> {
 fn run_exec(call: &Call) -> Result<u8> {
     let args: ExecArgs = call.args()?;
     let lease = own_lease_name(&args.name)?;
-    let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?;
+    let in_cluster = scope::is_cluster(args.scope.as_deref(), call.config()?.lease_scope)?;
     let policy = policy(&args.policy)?;
     let on_lost = super::on_lost(&args.on_lost)?;
     let fence_ms = parse_duration("fence timeout", &args.fence_timeout)?;
+    let ttl_ms = match in_cluster {
+        true => scope::ttl_ms(args.ttl.as_deref(), args.fenced.then_some(fence_ms))?,
+        false => optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?,
+    };
     let limit_ms = match (&args.wait, args.nonblock) {
         (_, true) => None,
         (Some(text), false) => Some(parse_duration("wait", text)?),
@@ -352,6 +372,8 @@ fn run_exec(call: &Call) -> Result<u8> {
             request.grace_ms = grace_ms;
             request.policy = policy;
             request.joint = args.slots.map(Joint::Slots);
+            request.in_cluster = in_cluster;
+            scope::check(&request)?;
             request.purpose = args.purpose.or_else(|| Some(report::command_line(&args.command)));
             let out = call.out;
             let mut on_wait =

@@ -189,6 +189,7 @@ pub(super) fn set_up(sandbox: &mut Sandbox) -> Step<(Label, Records, Remote)> {
         // The demo makes no claims, so nothing is ever written there.
         bus_dir: sandbox.root.join("bus"),
         lease_ended: zeta_bus::claim::announce_end,
+        cluster: None,
         host: host::host()?,
     };
     let node = ctx.open()?.node;

@@ -309,6 +309,7 @@ impl Arena {
             lasting_dir: None,
             bus_dir: self.bus(),
             lease_ended: |_, _| (),
+            cluster: None,
             host: Host::default(),
         };
         Ok(ctx.on_this_host()?)

@@ -6,11 +6,14 @@
 //! revision says that no write of it can arrive any more.
 
 use super::decide::{
-    Acquired, Observed, Terms, deadline_ns, decide_acquire, decide_end, decide_release,
-    decide_renew, end_of,
+    Acquired, Observed, Terms, deadline_ns, decide_acquire, decide_end, decide_pass_on,
+    decide_release, decide_renew, end_of,
 };
 use super::{Entry, How};
-use crate::lease::{AcquireRequest, Cause, FencingToken, Held, Lost, Record, Released, Renewed};
+use crate::lease::{
+    AcquireRequest, Cause, FencingToken, Held, Lost, Reassigned, Record, Released, Renewed,
+    Successor,
+};
 use crate::time::Now;
 
 /// What a call wants.
@@ -24,6 +27,13 @@ pub enum Op {
         token: FencingToken,
         /// A new TTL, in ms.
         ttl_ms: Option<u64>,
+    },
+    /// To pass it on to another holder of this node.
+    PassOn {
+        /// The token of the grant.
+        token: FencingToken,
+        /// The new holder.
+        successor: Box<Successor>,
     },
     /// To give it back.
     Release {
@@ -75,7 +85,8 @@ pub enum Outcome {
     Granted(Grant, Cause),
     /// It had been granted to this very attempt, and stands.
     Again(Grant),
-    /// It was renewed. `gap_ms` says how long it had been expired, unnoticed by others.
+    /// It was renewed or passed on. `gap_ms` says how long it had been expired, unnoticed by
+    /// others.
     Renewed {
         /// The renewed grant.
         grant: Grant,
@@ -183,6 +194,16 @@ impl Call {
                         self.send_grant(expected, record, terms, accepted)
                     }
                     Renewed::Lost(lost) => Step::Done(Outcome::Lost(lost)),
+                }
+            }
+            Op::PassOn { token, successor } => {
+                match decide_pass_on(observed, token, &successor, terms, now) {
+                    Reassigned::Write(record) => {
+                        let accepted = |grant| Outcome::Renewed { grant, gap_ms: None };
+                        self.send_grant(expected, record, terms, accepted)
+                    }
+                    Reassigned::Lost(lost) => Step::Done(Outcome::Lost(lost)),
+                    Reassigned::NoTokenLeft => Step::Done(Outcome::NoTokenLeft),
                 }
             }
             Op::Release { token } => match decide_release(observed, token) {

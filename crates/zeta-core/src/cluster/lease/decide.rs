@@ -7,8 +7,8 @@
 use super::{End, Entry, How, Scope};
 use crate::evidence::{Age, Boot, FIRST_TIME_NS, FileTimes, ProcessState, judge_boot};
 use crate::lease::{
-    self, AcquireRequest, Cause, DAMAGED_TTL_MS, FencingToken, Held, HeldWhy, Lost, Policy, Record,
-    Released, Renewed, Standing, check_margin_ms,
+    self, AcquireRequest, Cause, DAMAGED_TTL_MS, FencingToken, Held, HeldWhy, Lost, Policy,
+    Reassigned, Record, Released, Renewed, Standing, Successor, check_margin_ms,
 };
 use crate::name::Label;
 use crate::time::{NS_PER_MS, Now};
@@ -204,12 +204,8 @@ pub fn decide_renew(
     now: &Now,
 ) -> Renewed {
     let local = observed.local();
-    match &observed.entry {
-        // One of a former epoch that is late may stand over a grant of this one.
-        Entry::Grant(record, scope)
-            if scope.node == terms.node
-                && (scope.epoch == terms.epoch || now.reading.boot_ns < deadline_ns(record)) => {}
-        _ => return Renewed::Lost(Lost::to(&local)),
+    if !is_own(observed, terms, now) {
+        return Renewed::Lost(Lost::to(&local));
     }
     let ttl_ms = ttl_ms.map(|ttl_ms| ttl_ms.min(terms.max_ttl_ms));
     match lease::decide_renew(&local, token, ttl_ms, now) {
@@ -218,6 +214,45 @@ pub fn decide_renew(
             Renewed::Write { record, gap_ms }
         }
         lost => lost,
+    }
+}
+
+/// Reports whether a grant of this node stands. One of a former epoch that is late may stand over a
+/// grant of this one.
+fn is_own(observed: &Observed, terms: &Terms, now: &Now) -> bool {
+    matches!(&observed.entry, Entry::Grant(record, scope)
+        if scope.node == terms.node
+            && (scope.epoch == terms.epoch || now.reading.boot_ns < deadline_ns(record)))
+}
+
+/// Decides whether the holder passes its lease on, within its node. The token grows. An attempt
+/// that was written before is written again.
+pub fn decide_pass_on(
+    observed: &Observed,
+    token: FencingToken,
+    successor: &Successor,
+    terms: &Terms,
+    now: &Now,
+) -> Reassigned {
+    let local = observed.local();
+    if !is_own(observed, terms, now) {
+        return Reassigned::Lost(Lost::to(&local));
+    }
+    if let Entry::Grant(record, _) = &observed.entry
+        && record.lease_id == successor.lease_id
+        && let Renewed::Write { record, .. } =
+            decide_renew(observed, record.fencing_token, None, terms, now)
+    {
+        return Reassigned::Write(record);
+    }
+    let highest = terms.floor.max(u64::try_from(terms.server_us).unwrap_or(0));
+    match lease::decide_reassign(&local, token, highest, successor.clone(), now) {
+        Reassigned::Write(mut record) => {
+            record.ttl_ms = record.ttl_ms.min(terms.max_ttl_ms);
+            Scope { node: terms.node.clone(), epoch: terms.epoch }.set(&mut record);
+            Reassigned::Write(record)
+        }
+        other => other,
     }
 }
 

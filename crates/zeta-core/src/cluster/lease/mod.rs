@@ -10,8 +10,8 @@ mod tests;
 
 pub use call::{Answer, Call, Grant, Op, Outcome, Step, Write};
 pub use decide::{
-    Acquired, Observed, Terms, deadline_ns, decide_acquire, decide_end, decide_release,
-    decide_renew, judge,
+    Acquired, Observed, Terms, deadline_ns, decide_acquire, decide_end, decide_pass_on,
+    decide_release, decide_renew, judge,
 };
 
 use crate::lease::{FencingToken, KIND, Record};

@@ -63,6 +63,7 @@ fn ask(lease_id: &str) -> AcquireRequest {
         policy: Policy::Reclaim,
         purpose: None,
         joint: None,
+        in_cluster: false,
     }
 }
 

@@ -38,6 +38,7 @@ fn ask(who: usize, attempt: u64, processes: Processes) -> AcquireRequest {
         policy: Policy::Reclaim,
         purpose: None,
         joint: None,
+        in_cluster: false,
     }
 }
 

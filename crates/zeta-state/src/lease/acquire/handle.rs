@@ -135,7 +135,7 @@ impl<'a> LeaseHandle<'a> {
     ) -> Result<Option<HolderSection<'a>>> {
         if let Some(section) = self.enter_again(limit)? {
             let LeaseHandle { at, lease, .. } = *self;
-            return Ok(Some(HolderSection { ctx: at.ctx, section, lease, token }));
+            return Ok(Some(HolderSection { ctx: at.ctx, section, lease, token, limit }));
         }
         let holder = self.at.enter_as_holder(self.lease, token, limit)?;
         if let Some(holder) = &holder {

@@ -118,7 +118,7 @@ impl Attempt<'_, '_> {
                 _ => Err(no_token_left(&self.request.lease)),
             },
             Joined::Other(_) => Err(self.granted_something_else()),
-            Joined::Grant { record, cause, void } => {
+            Joined::Grant { mut record, cause, void } => {
                 let has_room = |slots| has_room(&members, slots, now);
                 let holder = match standing_of(&beside.record) {
                     Some(_) => None,
@@ -128,6 +128,12 @@ impl Attempt<'_, '_> {
                     let holding = holding(&members, now);
                     let (observed, others) = beside.first_and_others(holding.into_iter());
                     return Ok(Attempted::behind(observed, others));
+                }
+                if self.request.in_cluster {
+                    record = match self.ask_cluster(section, &Observed::Absent, now)? {
+                        Ok((record, ..)) => record,
+                        Err(attempted) => return Ok(attempted),
+                    };
                 }
                 self.join(section, beside, (record, cause), &void, now, before_commit)
             }
@@ -188,7 +194,8 @@ impl Attempt<'_, '_> {
             let end = |grants: &Grants| grants.end(section, ctx, lease, grant, cause);
             beside.grants.iter().try_for_each(end)?;
         }
-        before_commit(&mut record)?;
+        let ready = before_commit(&mut record);
+        ready.inspect_err(|_| self.undo_in_cluster(section, &record))?;
         let replaces = beside.record != Observed::Absent;
         match &self.request.joint {
             None => {
@@ -230,7 +237,7 @@ impl Attempt<'_, '_> {
         Ok(Attempted::Done(Outcome::Granted { record, cause: Some(cause), from }))
     }
 
-    fn granted_something_else(&self) -> Error {
+    pub(super) fn granted_something_else(&self) -> Error {
         let lease = &self.request.lease;
         let id = &self.request.lease_id;
         Error::usage(format!("lease {lease}: the attempt {id:?} was granted something else before"))

@@ -4,6 +4,7 @@
 //! Between two attempts a waiter sleeps at its position in the queue ([`waiting`]). What it keeps
 //! until it releases is its [`LeaseHandle`].
 
+mod elsewhere;
 mod handle;
 mod joint;
 mod waiting;
@@ -22,6 +23,7 @@ use zeta_core::lease::{
 use zeta_core::name::RecordName;
 use zeta_core::time::{NS_PER_MS, Now};
 
+use self::elsewhere::Elsewhere;
 pub use self::handle::LeaseHandle;
 pub use self::joint::NAMED_MAX;
 use super::joint::standing_of;
@@ -31,6 +33,7 @@ use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
 use crate::history;
 use crate::history::entry;
+use crate::lease::cluster::scope_of;
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
@@ -114,6 +117,7 @@ pub fn new_request(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Acqu
         policy: Policy::default(),
         purpose: None,
         joint: None,
+        in_cluster: false,
     })
 }
 
@@ -130,7 +134,15 @@ impl NodeHandle<'_> {
     ) -> Result<Outcome> {
         let lease = &request.lease;
         refuse_if_fenced(self.ctx, lease)?;
-        let outcome = LeaseHandle::new(self, lease).acquire(request, wait, &mut |record| {
+        // The store is asked before the record is made: the bridge watches what stands there.
+        let known = match request.in_cluster {
+            true => {
+                Some(AcquireRequest { processes: session::processes(self)?, ..request.clone() })
+            }
+            false => None,
+        };
+        let asked = known.as_ref().unwrap_or(request);
+        let outcome = LeaseHandle::new(self, lease).acquire(asked, wait, &mut |record| {
             record.processes = session::processes(self)?;
             before_commit(record)
         })?;
@@ -166,6 +178,8 @@ enum Attempted {
         /// The processes of each holder whose end may free the lease.
         holders: Vec<Vec<OwnedFd>>,
     },
+    /// It is free here, and not in the cluster.
+    Elsewhere(Elsewhere),
 }
 
 impl Attempted {
@@ -209,6 +223,12 @@ impl Attempt<'_, '_> {
                         return self.refuse_guarded(will_not_die(&self.request.lease));
                     }
                 }
+                Attempted::Elsewhere(elsewhere) => {
+                    let ended = self.wait_elsewhere(elsewhere, wait.on_wait, &mut shown_ns)?;
+                    if let Some(outcome) = ended {
+                        return Ok(outcome);
+                    }
+                }
                 Attempted::Sleep { held, observed, others, holders } => {
                     let now_ns = host::reading().boot_ns;
                     let quiet_for = shown_ns.map(|shown_ns| now_ns.saturating_sub(shown_ns));
@@ -247,6 +267,9 @@ impl Attempt<'_, '_> {
             return self.step_joint(&section, observed, highest, killed, &now, before_commit);
         }
         match decide_acquire(&observed, self.request, highest, killed, &now) {
+            Acquired::Again(record) if scope_of(&record).is_some() != self.request.in_cluster => {
+                Err(self.granted_something_else())
+            }
             Acquired::Again(record) => {
                 Ok(Attempted::Done(Outcome::Granted { record, cause: None, from: None }))
             }
@@ -254,7 +277,7 @@ impl Attempt<'_, '_> {
                 if self.must_queue(&section, holder(&observed), &|_| true, &now)? {
                     return Ok(Attempted::behind(observed, Vec::new()));
                 }
-                self.grant(&section, record, cause, observed, before_commit)
+                self.grant(&section, (record, cause), observed, before_commit, &now)
             }
             Acquired::Held(held) => {
                 if self.limit_ms.is_none() {
@@ -308,15 +331,28 @@ impl Attempt<'_, '_> {
     fn grant(
         &mut self,
         section: &Section<'_>,
-        mut record: Box<Record>,
-        cause: Cause,
+        (record, cause): (Box<Record>, Cause),
         observed: Observed,
         before_commit: &mut BeforeCommit<'_>,
+        now: &Now,
     ) -> Result<Attempted> {
-        before_commit(&mut record)?;
-        section.remember(record.fencing_token.get())?;
-        publish(section, &record, observed != Observed::Absent, RENEWAL_RESERVE)?;
-        history::append(section, &entry::of_grant(section, &record, cause, &observed));
+        let (mut record, cause, there) = match self.request.in_cluster {
+            false => (record, Some(cause), None),
+            true => match self.ask_cluster(section, &observed, now)? {
+                Ok(granted) => granted,
+                Err(attempted) => return Ok(attempted),
+            },
+        };
+        let replaces = observed != Observed::Absent;
+        let committed = before_commit(&mut record)
+            .and_then(|()| section.remember(record.fencing_token.get()))
+            .and_then(|()| publish(section, &record, replaces, RENEWAL_RESERVE));
+        if let Err(error) = committed {
+            self.undo_in_cluster(section, &record);
+            return Err(error);
+        }
+        let because = cause.unwrap_or(Cause::Free);
+        history::append(section, &entry::of_grant(section, &record, because, &observed));
         let from = match observed {
             Observed::Ours(record, ..) => Some(record),
             _ => None,
@@ -324,7 +360,7 @@ impl Attempt<'_, '_> {
         if let Some(from) = &from {
             Queue::remove_tickets_of(section, &from.processes);
         }
-        Ok(Attempted::Done(Outcome::Granted { record, cause: Some(cause), from }))
+        Ok(Attempted::Done(Outcome::Granted { record, cause, from: from.or(there) }))
     }
 
     fn rest_ms(&self) -> u64 {

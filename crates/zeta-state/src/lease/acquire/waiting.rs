@@ -26,7 +26,7 @@ use zeta_os::inotify::{Drained, Watch, poll_readable};
 use zeta_os::{host, process};
 
 /// The longest sleep between two checks, whatever is watched.
-const RECHECK: Duration = Duration::from_secs(1);
+pub(super) const RECHECK: Duration = Duration::from_secs(1);
 
 /// How long the head of the queue may leave a free lease before the waiters behind it take it, in
 /// ns.
@@ -125,6 +125,12 @@ impl Attempt<'_, '_> {
         // A stopped head must not keep all others from a free lease.
         let head = self.head(holder, now)?;
         let Some(position) = &mut self.handle.position else { return Ok(false) };
+        // One that waits for other nodes does not idle.
+        let is_stopped = |head: &Ticket| process::is_stopped(head.process().pid);
+        if self.request.in_cluster && head.as_ref().is_some_and(|head| !is_stopped(head)) {
+            position.idle = None;
+            return Ok(true);
+        }
         // One that needs more room than there is does not idle.
         if head.as_ref().is_some_and(|head| !has_room(position.queue.slots_of(head, section))) {
             position.idle = None;

@@ -53,6 +53,9 @@ pub(super) struct AcquireArgs {
     /// What to do with a holder that is alive but overdue: reclaim, kill or never
     #[arg(long, value_name = "POLICY", default_value = "reclaim")]
     pub(super) policy: String,
+    /// Among which processes it has one holder: node, or cluster [default: lease_scope, or node]
+    #[arg(long, value_name = "SCOPE")]
+    pub(super) scope: Option<String>,
     /// Print a line for eval in a shell instead of the bare token
     #[arg(long)]
     pub(super) export: bool,
@@ -87,12 +90,21 @@ impl TokenArgs {
     }
 
     pub(super) fn augment_check(verb: Command) -> Command {
-        TokenArgs::augment_args(verb).after_help(
+        CheckArgs::augment_args(verb).after_help(
             "Example:\n  zeta lease check deploy --token $ZETA_FENCING_TOKEN && git push\n\n\
              Between the check and the push the lease can still be lost. To close that gap:\n  \
              zeta lease exec deploy --fenced --token $ZETA_FENCING_TOKEN -- git push",
         )
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    pub(super) token: TokenArgs,
+    /// Ask the store of the cluster, by a renewal: a lease of the cluster counts there
+    #[arg(long)]
+    pub(super) strong: bool,
 }
 
 #[derive(Debug, Args)]
@@ -116,6 +128,9 @@ pub(super) struct WaitArgs {
     /// Wait for at most this long
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub(super) timeout: String,
+    /// Among which processes it has one holder: node, or cluster [default: lease_scope, or node]
+    #[arg(long, value_name = "SCOPE")]
+    pub(super) scope: Option<String>,
 }
 
 pub(super) fn list_args(verb: Command) -> Command {
@@ -181,6 +196,9 @@ pub(super) struct ExecArgs {
     /// What to do with a holder that is alive but overdue: reclaim, kill or never
     #[arg(long, value_name = "POLICY", default_value = "reclaim")]
     pub(super) policy: String,
+    /// Among which processes it has one holder: node, or cluster [default: lease_scope, or node]
+    #[arg(long, value_name = "SCOPE")]
+    pub(super) scope: Option<String>,
     /// What to do if the lease is lost: warn, term or kill the command
     #[arg(long, value_name = "WHAT", default_value = "warn")]
     pub(super) on_lost: String,

@@ -4,6 +4,7 @@ mod bridge;
 mod fault;
 mod gate;
 mod init;
+mod lease;
 mod login;
 mod store;
 

@@ -108,6 +108,7 @@ fn decided(observed: &Observed, now: &Now) {
         policy: Policy::Reclaim,
         purpose: None,
         joint: None,
+        in_cluster: false,
     };
     decide_acquire(observed, &ask, u64::MAX, false, now);
     decide_acquire(observed, &ask, 0, true, now);

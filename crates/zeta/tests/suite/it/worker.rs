@@ -83,6 +83,7 @@ pub fn context(state: &Path) -> Context {
         lasting_dir: None,
         bus_dir: state.with_extension("bus"),
         lease_ended: |_, _| (),
+        cluster: None,
         host: host::host().unwrap(),
     }
 }
@@ -102,6 +103,7 @@ pub fn ask(lease: &str) -> AcquireRequest {
         policy: Policy::Reclaim,
         purpose: None,
         joint: None,
+        in_cluster: false,
     }
 }
 

@@ -28,6 +28,7 @@ fn context(sandbox: &Sandbox) -> Context {
         lasting_dir: None,
         bus_dir: sandbox.dir.join("bus"),
         lease_ended: |_, _| (),
+        cluster: None,
         host: Host::default(),
     };
     ctx.on_this_host().unwrap()

@@ -1,0 +1,185 @@
+//! The leases of the cluster over NATS: a [`Store`] for the verbs of leases.
+//!
+//! One value stands under the subjects of a lease. A write expects its sequence and is signed; what
+//! is read counts only if the key of its node signed it. News come from the feed of the stream, and
+//! are hints.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use async_nats::Subscriber;
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use zeta_core::cluster::envelope::Trust;
+use zeta_core::cluster::lease::{Answer, Entry, Terms, Write};
+use zeta_core::cluster::subject::{Item, LIVE, MAJOR, Stream, Subject, lease_pattern};
+use zeta_core::name::{Label, RecordName};
+use zeta_core::time::parse_utc;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+use zeta_state::lease::cluster::Store;
+
+use crate::api::Info;
+use crate::gate;
+use crate::member::Member;
+use crate::setting::Setting;
+use crate::store::Written;
+
+/// For so long the record of the cluster is not read again.
+const FRESH: Duration = Duration::from_secs(5);
+/// The header with the sequence of a value that the feed brings.
+const SEQUENCE: &str = "Nats-Sequence";
+
+/// The leases of the cluster, over one connection.
+#[derive(Debug)]
+pub struct Leases {
+    member: Member,
+    /// When the record of the cluster was read.
+    read: Instant,
+    /// The clock of the server, less that of this machine, in µs.
+    apart_us: i64,
+    feed: Option<(RecordName, Subscriber)>,
+}
+
+/// Opens the leases of the cluster for the node whose identity stands in `dir`. At the first use of
+/// a version of a server it is proven that only one of several writers wins there.
+///
+/// # Errors
+/// This machine has joined no cluster; no server is reached within the limit; the server may not
+/// keep leases.
+pub fn open(setting: &Setting, dir: &Path, limit: Duration) -> Result<Box<dyn Store>> {
+    let member = Member::open_within(setting, dir, limit)?;
+    let (info, apart_us) = look(&member)?;
+    gate::pass(&member, dir, info.replicas())?;
+    Ok(Box::new(Leases { member, read: Instant::now(), apart_us, feed: None }))
+}
+
+/// Looks at the stream of the leases, and at the clock of its server.
+fn look(member: &Member) -> Result<(Info, i64)> {
+    let verb = format!("STREAM.INFO.{}", Stream::Lease.name());
+    let asked = member.store().block(|connection| connection.read(&verb, &Value::Null))?;
+    let here_us = host::wall_us();
+    let answer = asked.map_err(|trouble| trouble.explain("cannot look at the leases"))?;
+    // Servers before 2.10 do not say it.
+    let there_us = answer.get("ts").and_then(Value::as_str).and_then(|ts| parse_utc(ts).ok());
+    Ok((Info::of(&answer), there_us.map_or(0, |there_us| there_us.saturating_sub(here_us))))
+}
+
+impl Leases {
+    fn subject(&self, lease: &RecordName) -> String {
+        match self.member.meta().0.lease_by_pattern {
+            true => lease_pattern(lease),
+            false => Subject::Lease { name: lease.clone(), node: None }.to_string(),
+        }
+    }
+
+    /// Returns the writer and the bytes of a value, as far as they are to be believed.
+    fn open(&self, lease: &RecordName, stored: crate::Stored) -> Result<Entry> {
+        let again = stored.clone();
+        let mut opened = self.member.signer().open(stored)?;
+        if let Ok(received) = &opened
+            && received.trust == Trust::UnknownKey
+        {
+            // Its card has the key, if the operator does not name all keys.
+            self.read_card(&received.envelope.node)?;
+            opened = self.member.signer().open(again)?;
+        }
+        Ok(match opened {
+            Ok(received)
+                if received.trust.is_verified()
+                    && matches!(&received.subject, Subject::Lease { name, .. } if name == lease) =>
+            {
+                Entry::read(&received.body, lease, &received.envelope.node)
+            }
+            _ => Entry::Unreadable,
+        })
+    }
+
+    fn read_card(&self, node: &Label) -> Result<()> {
+        let card = Subject::State { node: node.clone(), item: Item::Card };
+        if let Some(stored) = self.member.store().last(Stream::State.name(), &card.to_string())? {
+            let _ = self.member.signer().open(stored)?;
+        }
+        Ok(())
+    }
+
+    /// Subscribes to the news of a lease; false if they were subscribed to already.
+    fn follow(&mut self, lease: &RecordName) -> Result<bool> {
+        if self.feed.as_ref().is_some_and(|(followed, _)| followed == lease) {
+            return Ok(false);
+        }
+        let subject = self.subject(lease);
+        let rest = subject.strip_prefix(MAJOR).unwrap_or_default().trim_start_matches('.');
+        let live = format!("{LIVE}{rest}");
+        let feed = self.member.store().block(|connection| connection.follow(live.clone()))?;
+        let feed = feed.map_err(|trouble| trouble.explain(&format!("cannot follow {live}")))?;
+        self.feed = Some((lease.clone(), feed));
+        Ok(true)
+    }
+}
+
+impl Store for Leases {
+    fn terms(&mut self, limit: Duration) -> Result<Terms> {
+        if self.read.elapsed() > FRESH {
+            self.member.store().limit(limit);
+            self.member.read_meta()?;
+            self.read = Instant::now();
+        }
+        let held = &self.member.meta().0.held;
+        Ok(Terms {
+            node: self.member.identity().node.clone(),
+            epoch: held.epoch,
+            floor: held.floor,
+            no_grant_before_us: held.no_grant_before_us,
+            max_ttl_ms: held.max_ttl_ms,
+            server_us: host::wall_us().saturating_add(self.apart_us),
+        })
+    }
+
+    fn read(&mut self, lease: &RecordName, limit: Duration) -> Result<(u64, Entry)> {
+        let store = self.member.store();
+        store.limit(limit);
+        match store.last(Stream::Lease.name(), &self.subject(lease))? {
+            None => Ok((0, Entry::Absent)),
+            Some(stored) => Ok((stored.sequence, self.open(lease, stored)?)),
+        }
+    }
+
+    fn write(&mut self, lease: &RecordName, write: &Write, limit: Duration) -> Result<Answer> {
+        let Some(text) = write.entry.render() else {
+            return Err(Error::new(Kind::Fault, "neither a grant nor an end is to be written"));
+        };
+        self.member.store().limit(limit);
+        Ok(match self.member.write_lease(lease, write.expected, text.as_bytes())? {
+            Written::Stored(revision) => Answer::Accepted { revision },
+            Written::Conflict => Answer::Refused,
+            Written::Unknown(_) => Answer::Unknown,
+        })
+    }
+
+    fn wait(&mut self, lease: &RecordName, revision: u64, limit: Duration) -> Result<bool> {
+        let until = Instant::now() + limit;
+        // What came before the subscription does not come with it.
+        if self.follow(lease)? && self.read(lease, limit)?.0 != revision {
+            return Ok(true);
+        }
+        let Some((_, feed)) = &mut self.feed else { return Ok(false) };
+        loop {
+            let rest = until.saturating_duration_since(Instant::now());
+            match self.member.store().block_within(rest, |_| feed.next())? {
+                Err(_) => return Ok(false),
+                Ok(None) => {
+                    self.feed = None;
+                    return Err(Error::new(Kind::Busy, "the connection to the cluster ended"));
+                }
+                Ok(Some(message)) => {
+                    let header = message.headers.as_ref().and_then(|map| map.get(SEQUENCE));
+                    let sequence = header.and_then(|value| value.as_str().parse::<u64>().ok());
+                    if sequence.is_none_or(|sequence| sequence > revision) {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `--scope`: among which processes a lease has one holder, those of this node or of the cluster.
+
+use zeta_core::cluster::lease::{TTL_DEFAULT_MS, TTL_MIN_MS};
+use zeta_core::lease::{AcquireRequest, Policy};
+use zeta_core::time::{format_duration, parse_ttl};
+use zeta_os::error::{Error, Result};
+
+use crate::config::Scope;
+
+/// A fenced command may run for so long after its own limit, before its grant ends.
+const FENCE_MORE_MS: u64 = 10_000;
+
+/// Reports whether the option, or else the configuration, asks for the cluster.
+///
+/// # Errors
+/// The option is no scope.
+pub(in crate::cli) fn is_cluster(given: Option<&str>, configured: Option<Scope>) -> Result<bool> {
+    let given = given.map(|word| {
+        let wrong = |rule| Error::usage(format!("--scope {word:?} is not valid: {rule}"));
+        word.parse::<Scope>().map_err(wrong)
+    });
+    Ok(given.transpose()?.or(configured) == Some(Scope::Cluster))
+}
+
+/// Returns the TTL of a lease of the cluster: the given one, or one that outlives a fenced command.
+///
+/// # Errors
+/// It is shorter than the servers need to agree on a new leader.
+pub(in crate::cli) fn ttl_ms(given: Option<&str>, fence_ms: Option<u64>) -> Result<u64> {
+    let Some(text) = given else {
+        let fenced_ms = fence_ms.map_or(0, |ms| ms + ms / 10 + FENCE_MORE_MS);
+        return Ok(TTL_DEFAULT_MS.max(fenced_ms));
+    };
+    match parse_ttl(text)? {
+        ms if ms < TTL_MIN_MS => Err(Error::usage(format!(
+            "the TTL {text:?} is too short for the cluster: it is at least {}",
+            format_duration(TTL_MIN_MS)
+        ))
+        .hint("its servers may need ten seconds to agree on a new leader")),
+        ms => Ok(ms),
+    }
+}
+
+/// Refuses what no lease of the cluster can have.
+///
+/// # Errors
+/// The request has one of it.
+pub(in crate::cli) fn check(request: &AcquireRequest) -> Result<()> {
+    let option = match request {
+        _ if !request.in_cluster => return Ok(()),
+        AcquireRequest { joint: Some(_), .. } => "--slots",
+        AcquireRequest { grace_ms: Some(_), .. } => "--grace",
+        AcquireRequest { policy: Policy::Kill | Policy::Never, .. } => "--policy",
+        _ => return Ok(()),
+    };
+    let text = format!("a lease of the cluster has no {option}: its TTL alone says when it ends");
+    Err(Error::usage(text).hint("for a lease of this node alone: --scope node"))
+}
