@@ -93,6 +93,7 @@ pub fn shop() -> Known {
         at_us: NOW,
         state_dir: "/tmp/zeta-cluster-state".into(),
         node: some("nestor"),
+        cluster: None,
         agents: agents(),
         leases: leases(),
         messages: messages(),

@@ -6,6 +6,8 @@ const INDEX: &str = include_str!("page/index.html");
 /// The other files, by their names.
 const FILES: &[(&str, &str)] = &[
     ("app.js", include_str!("page/app.js")),
+    ("cluster.css", include_str!("page/cluster.css")),
+    ("cluster.js", include_str!("page/cluster.js")),
     ("clock.js", include_str!("page/clock.js")),
     ("details.js", include_str!("page/details.js")),
     ("dom.js", include_str!("page/dom.js")),

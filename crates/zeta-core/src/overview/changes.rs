@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::order::sort;
-use super::{Agent, Finding, Lease, Message, Overview};
+use super::{Agent, Cluster, Finding, Lease, Message, Overview};
 
 /// What names a grant: node, name and fencing token.
 pub type GrantKey = (String, String, u64);
@@ -18,6 +18,8 @@ pub struct Changes {
     pub now_us: i64,
     /// This machine's own node, if that changed.
     pub node: Option<Option<String>>,
+    /// The cluster, if it changed.
+    pub cluster: Option<Option<Cluster>>,
     /// Agents that are new or changed.
     pub agents: Vec<Agent>,
     /// The node and name of agents that are gone.
@@ -73,6 +75,7 @@ pub fn changes(old: &Overview, new: &Overview) -> Changes {
     Changes {
         now_us: new.at_us,
         node: (old.node != new.node).then(|| new.node.clone()),
+        cluster: (old.cluster != new.cluster).then(|| new.cluster.clone()),
         agents,
         agents_gone: agents_gone.into_iter().map(agent).collect(),
         leases,
@@ -104,6 +107,9 @@ pub fn apply(overview: &mut Overview, changes: &Changes) {
     overview.at_us = changes.now_us;
     if let Some(node) = &changes.node {
         overview.node.clone_from(node);
+    }
+    if let Some(cluster) = &changes.cluster {
+        overview.cluster.clone_from(cluster);
     }
     let gone = changes.agents_gone.iter().map(|(node, name)| (node.as_str(), name.as_str(), 0));
     replace(&mut overview.agents, &changes.agents, gone);

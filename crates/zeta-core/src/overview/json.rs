@@ -4,7 +4,7 @@
 
 use super::changes::Changes;
 use super::order::{agent_place, lease_place};
-use super::{Agent, Finding, Lease, LeaseKind, Message, Overview, Urgency, Waiter};
+use super::{Agent, Cluster, Finding, Lease, LeaseKind, Message, Overview, Urgency, Waiter};
 use crate::json::Object;
 use crate::record::quote;
 
@@ -38,6 +38,9 @@ pub fn overview(overview: &Overview) -> Object {
     time(&mut object, "at_us", Some(overview.at_us));
     object.text("state_dir", &overview.state_dir);
     object.text_if("node", overview.node.as_deref());
+    if let Some(of) = &overview.cluster {
+        object.raw("cluster", &cluster(of).into_text());
+    }
     object.objects("agents", &overview.agents, agent);
     object.objects("leases", &overview.leases, lease);
     object.objects("messages", &overview.messages, message);
@@ -51,6 +54,10 @@ pub fn changes(changes: &Changes) -> Object {
     time(&mut object, "now_us", Some(changes.now_us));
     if let Some(node) = &changes.node {
         object.raw("node", &node.as_ref().map_or("null".to_owned(), |node| quote(node)));
+    }
+    if let Some(of) = &changes.cluster {
+        let text = of.as_ref().map_or("null".to_owned(), |of| cluster(of).into_text());
+        object.raw("cluster", &text);
     }
     let Changes { agents, agents_gone, leases, leases_gone, messages, messages_gone, .. } = changes;
     if !agents.is_empty() {
@@ -78,6 +85,23 @@ pub fn changes(changes: &Changes) -> Object {
     if let Some(findings) = &changes.findings {
         object.objects("findings", findings, finding);
     }
+    object
+}
+
+fn cluster(cluster: &Cluster) -> Object {
+    let mut object = Object::new();
+    object.text("state", &cluster.state);
+    time(&mut object, "since_us", cluster.since_us);
+    object.text_if("server", cluster.server.as_deref());
+    if let Some(epoch) = cluster.epoch {
+        object.number("epoch", epoch);
+    }
+    time(&mut object, "no_grant_before_us", cluster.no_grant_before_us);
+    object.objects("peers", &cluster.peers, |object, peer| {
+        object.text("node", &peer.node);
+        time(object, "silent_since_us", peer.silent_since_us);
+        object.flag("is_verified", peer.is_verified);
+    });
     object
 }
 

@@ -6,12 +6,14 @@
 //! ages by itself, so an overview changes only when something happened.
 
 pub mod changes;
+pub mod cluster;
 pub mod finding;
 pub mod json;
 pub mod order;
 #[cfg(test)]
 mod tests;
 
+pub use self::cluster::{Cluster, Peer};
 use crate::presence::Liveness;
 
 /// Most messages of an overview: the newest.
@@ -28,6 +30,8 @@ pub struct Overview {
     pub state_dir: String,
     /// This machine's own node, if it has a name yet.
     pub node: Option<String>,
+    /// The cluster, if this node is in one and its bridge has run.
+    pub cluster: Option<Cluster>,
     /// The agents of all nodes, those first that need a person.
     pub agents: Vec<Agent>,
     /// The leases and claims of all nodes, those first that are stuck.

@@ -231,6 +231,7 @@ prop_compose! {
         leases in prop::collection::vec(any_lease(), 0..5),
         messages in prop::collection::vec(any_message(), 0..5),
         words in prop::collection::vec("[ab]", 0..3),
+        state in prop::option::of("[ab]"),
     ) -> Overview {
         let finding = |word: String| Finding {
             urgency: judge_urgency(&word, 0),
@@ -242,7 +243,9 @@ prop_compose! {
         };
         let findings = words.into_iter().map(finding).collect();
         let state_dir = String::new();
-        let mut all = Overview { at_us, state_dir, node, agents, leases, messages, findings };
+        let cluster = state.map(|state| Cluster { state, ..Cluster::default() });
+        let mut all =
+            Overview { at_us, state_dir, node, cluster, agents, leases, messages, findings };
         sort(&mut all);
         // A row has one key.
         let mut seen = std::collections::HashSet::new();

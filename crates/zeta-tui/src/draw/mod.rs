@@ -143,7 +143,10 @@ fn preview(
 
 fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, theme: &Theme) {
     let known = scene.overview;
-    let node = one_line(known.node.as_deref().unwrap_or("no node yet")).into_owned();
+    let mut node = one_line(known.node.as_deref().unwrap_or("no node yet")).into_owned();
+    if let Some(cluster) = &known.cluster {
+        node = format!("{node} ({})", one_line(&cluster.summary()));
+    }
     let max = usize::from(area.width);
     buffer.set_stringn(area.x, area.y, " zeta watch", max, theme.style(Tone::Key));
     let dir = one_line(&known.state_dir);

@@ -10,6 +10,7 @@ import { agentList, leaseList } from "./lists.js";
 import { messageList, findingList } from "./news.js";
 import { Timeline } from "./timeline.js";
 import { Details } from "./details.js";
+import { ClusterView } from "./cluster.js";
 import { startKeys } from "./keys.js";
 import { wordsOf } from "./filter.js";
 
@@ -27,6 +28,7 @@ const lists = [
   messageList(byId("messages"), open),
   findingList(byId("findings"), open),
 ];
+const cluster = new ClusterView(byId("cluster-open"), byId("cluster"));
 const timeline = new Timeline(byId("timeline"), byId("tip"), open);
 
 const top = {
@@ -39,7 +41,7 @@ const top = {
 };
 
 /** All that is drawn, the most urgent first; each part takes what arrived since it was drawn. */
-const parts = [top, needs, ...lists, timeline, details].map((part) => {
+const parts = [top, cluster, needs, ...lists, timeline, details].map((part) => {
   const news = new Set();
   const draw = () => {
     const what = new Set(news);
@@ -56,7 +58,7 @@ function arrived(what) {
   if (what.length > 0) parts.forEach((tell) => tell(what));
 }
 
-everySecond(() => [needs, ...lists, timeline, details].forEach((part) => part.tick()));
+everySecond(() => [cluster, needs, ...lists, timeline, details].forEach((part) => part.tick()));
 
 connect({
   alive(data) {
@@ -76,4 +78,4 @@ const filter = byId("filter");
 const filters = [...lists, timeline].map((part) => () => part.filter(wordsOf(filter.value)));
 filter.addEventListener("input", () => filters.forEach(drawSoon));
 
-startKeys({ filter, details, timeline, lists });
+startKeys({ filter, details, timeline, lists, cluster });

@@ -34,7 +34,7 @@ function startTheme() {
 }
 
 /** Starts the keys; what they act on is given. */
-export function startKeys({ filter, details, lists }) {
+export function startKeys({ filter, details, lists, cluster }) {
   const help = document.getElementById("help");
   const nextTheme = startTheme();
   const showPane = (pane) => {
@@ -70,7 +70,7 @@ export function startKeys({ filter, details, lists }) {
   };
 
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog:modal")) return;
     if (event.key === "Escape") {
       back();
       event.preventDefault();
@@ -85,6 +85,7 @@ export function startKeys({ filter, details, lists }) {
     else if (event.key === "0") document.querySelector(".need-row")?.focus();
     else if (event.key === "/") filter.focus();
     else if (event.key === "?") openHelp();
+    else if (event.key === "c" && !cluster.button.hidden) cluster.open();
     else if (event.key === "t") nextTheme();
     else return;
     event.preventDefault();

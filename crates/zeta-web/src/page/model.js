@@ -9,6 +9,7 @@ const MESSAGES = 200;
 export const model = {
   node: undefined,
   stateDir: "",
+  cluster: undefined,
   agents: new Map(),
   leases: new Map(),
   messages: [],
@@ -95,6 +96,7 @@ export const leaseOrder = () => leases.sorted();
 export function replaceAll({ overview, history }) {
   model.node = overview.node;
   model.stateDir = overview.state_dir;
+  model.cluster = overview.cluster;
   agents.replace(overview.agents);
   leases.replace(overview.leases);
   model.messages = overview.messages;
@@ -119,6 +121,10 @@ export function applyChanges(changes) {
   if (changes.node !== undefined) {
     model.node = changes.node ?? undefined;
     what.push("node");
+  }
+  if (changes.cluster !== undefined) {
+    model.cluster = changes.cluster ?? undefined;
+    what.push("cluster");
   }
   if (changes.agents || changes.agents_gone) {
     const only = changes.agents?.every((row) => onlyBeats(model.agents.get(agentKey(row)), row));
