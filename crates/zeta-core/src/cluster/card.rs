@@ -5,7 +5,7 @@ use super::copy::Moment;
 use crate::evidence::Age;
 use crate::name::Label;
 use crate::record::{Damage, Fields};
-use crate::time::Now;
+use crate::time::{NS_PER_MS, Now};
 
 /// The `kind` of a card.
 pub const KIND: &str = "card";
@@ -115,6 +115,12 @@ pub fn is_silent(seen: &CardSeen, now: &Now) -> bool {
         Age::Ms(age_ms) => age_ms > seen.card.silent_after_ms(),
         Age::Unclear => false,
     }
+}
+
+/// When a node becomes silent if no other card comes, by the boot clock of the observer.
+pub fn silent_at_ns(seen: &CardSeen) -> u64 {
+    let after_ns = seen.card.silent_after_ms().saturating_add(1).saturating_mul(NS_PER_MS);
+    seen.observed.boot_ns.saturating_add(after_ns)
 }
 
 /// Whether a bridge may use the name of its node.
@@ -264,6 +270,7 @@ mod tests {
         for (at_s, silent) in [(100, false), (140, false), (141, true), (99, false)] {
             assert_eq!(is_silent(&seen, &now(&host, at_s)), silent, "{at_s}");
         }
+        assert_eq!(silent_at_ns(&seen), 140_001_000_000);
         let rebooted = Host { boot_id: "there".into(), ..Host::default() };
         assert!(!is_silent(&seen, &now(&rebooted, 500)), "it was observed by another clock");
     }

@@ -2,6 +2,7 @@
 //! is not read again, and no judgement is made here: the same functions judge as for a status.
 
 mod agent;
+mod cluster;
 mod history;
 mod lease;
 mod line;
@@ -22,6 +23,7 @@ use zeta_core::overview::finding::judge_urgency;
 use zeta_core::overview::{Finding, Overview};
 use zeta_core::record::{Text, parse};
 
+use self::cluster::ClusterView;
 use self::history::Histories;
 use self::rows::Rows;
 use self::sources::{News, Sources};
@@ -41,6 +43,7 @@ pub struct TreeFollower {
     ctx: Context,
     sources: Option<Sources>,
     rows: Rows,
+    cluster: ClusterView,
     histories: Histories,
     ends: Ends,
     must_read_name: bool,
@@ -73,6 +76,7 @@ impl TreeFollower {
             ctx,
             sources: None,
             rows: Rows::default(),
+            cluster: ClusterView::default(),
             histories: Histories::default(),
             ends: Ends::new(),
             must_read_name: false,
@@ -140,7 +144,7 @@ impl TreeFollower {
 
     /// When a judgement changes by time alone, by the boot clock.
     pub fn until_ns(&self) -> Option<u64> {
-        self.rows.until_ns()
+        self.rows.until_ns().into_iter().chain(self.cluster.until_ns()).min()
     }
 
     /// Returns whether changes come without an event: then a caller refreshes now and then.
@@ -179,7 +183,7 @@ impl TreeFollower {
         out.node = None;
         self.odd.clear();
         self.ends.watch_only([]);
-        self.rows.clear(out)
+        self.cluster.clear(out) | self.rows.clear(out)
     }
 
     fn set_faults(&mut self, faults: Vec<Finding>) {
@@ -195,6 +199,7 @@ impl TreeFollower {
         changed |= self.take_histories(news);
         let Some(sources) = &mut self.sources else { return changed };
         let faults = faults_of(sources.view());
+        changed |= self.cluster.take(news, sources, &self.ctx, out);
         changed |= self.rows.take(news, sources, &self.ctx, out);
         let mut ended: HashSet<u32> = self.ends.take().into_iter().collect();
         // A process may end right before it is watched.

@@ -9,6 +9,7 @@ use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Now;
 
 use super::line::Line;
+use crate::directory::copied::BridgeDir;
 use crate::directory::tree::{Bytes, Node};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use crate::lease::joint::{Grants, standing_of};
@@ -31,6 +32,8 @@ pub(super) enum Place {
     Line(LeaseKey),
     /// That of the grants of a joint lease.
     Grants(LeaseKey),
+    /// That of the bridge.
+    Cluster,
 }
 
 /// What changed in a tree.
@@ -50,12 +53,15 @@ pub(super) struct News {
     pub(super) histories: BTreeSet<Label>,
     /// Joint leases whose grants must be listed again.
     pub(super) listings: BTreeSet<LeaseKey>,
+    /// What the bridge says of itself may be something else.
+    pub(super) is_cluster_changed: bool,
 }
 
 impl Place {
-    fn node(&self) -> &Label {
+    fn node(&self) -> Option<&Label> {
         match self {
-            Place::Guards(node) | Place::Line((node, _)) | Place::Grants((node, _)) => node,
+            Place::Guards(node) | Place::Line((node, _)) | Place::Grants((node, _)) => Some(node),
+            Place::Cluster => None,
         }
     }
 }
@@ -73,6 +79,7 @@ impl News {
                 self.grants.insert((node.clone(), lease.clone(), name.to_owned()));
             }
             Place::Grants(_) => {}
+            Place::Cluster => self.is_cluster_changed |= name == layout::CLUSTER_STATUS,
         }
     }
 }
@@ -85,6 +92,7 @@ pub(super) struct Sources {
     places: HashMap<i32, Place>,
     /// Leases whose queue or grants are not followed.
     unfollowed: BTreeSet<LeaseKey>,
+    is_cluster_followed: bool,
     is_moved: bool,
 }
 
@@ -92,7 +100,8 @@ impl Sources {
     pub(super) fn new(mut view: View) -> Sources {
         let watcher = if view.follow() { DirectoryWatcher::new() } else { None };
         let (places, unfollowed) = Default::default();
-        Sources { view, watcher, places, unfollowed, is_moved: false }
+        let is_cluster_followed = false;
+        Sources { view, watcher, places, unfollowed, is_cluster_followed, is_moved: false }
     }
 
     pub(super) fn view(&self) -> &View {
@@ -170,6 +179,10 @@ impl Sources {
             news.lines.insert(key.clone());
             news.listings.insert(key);
         }
+        if !self.is_cluster_followed {
+            self.follow_cluster();
+            news.is_cluster_changed = true;
+        }
         let guards = news.others.iter().filter(|(_, name, _)| name == layout::GUARDS);
         news.guards.extend(guards.map(|(node, ..)| node.clone()));
         for node in &news.guards {
@@ -195,7 +208,9 @@ impl Sources {
             Event::Itself(number) => again.extend(places.get(&number).cloned()),
         });
         if lost || !replaced.is_empty() {
-            let others = places.values().filter(|place| lost || replaced.contains(place.node()));
+            let others = places
+                .values()
+                .filter(|place| lost || place.node().is_some_and(|node| replaced.contains(node)));
             again.extend(others.cloned());
         }
         for place in again {
@@ -203,6 +218,7 @@ impl Sources {
                 Place::Guards(node) => _ = news.guards.insert(node),
                 Place::Line(key) => _ = news.lines.insert(key),
                 Place::Grants(key) => _ = news.listings.insert(key),
+                Place::Cluster => self.is_cluster_followed = false,
             }
         }
     }
@@ -218,6 +234,19 @@ impl Sources {
         };
         if let Some(number) = follow() {
             self.places.insert(number, Place::Guards(node.clone()));
+        }
+    }
+
+    /// Follows the directory of the bridge, if it is there. A bridge that comes later shows by the
+    /// records of other nodes.
+    fn follow_cluster(&mut self) {
+        let follow = || {
+            let dir = BridgeDir::find_cluster(self.view.tree(), None).ok()??;
+            self.watcher.as_ref()?.follow_published(dir.as_fd())
+        };
+        if let Some(number) = follow() {
+            self.is_cluster_followed = true;
+            self.places.insert(number, Place::Cluster);
         }
     }
 
