@@ -158,6 +158,7 @@ impl Client {
             policy: Policy::Reclaim,
             purpose: None,
             joint: None,
+            in_cluster: false,
         }
     }
 
