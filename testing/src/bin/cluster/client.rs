@@ -1,9 +1,10 @@
 //! A client: it takes leases with the steps of the core, writes to what they protect, and logs what
 //! it did and believed.
 //!
-//! `ask ID AT PID`, `sent ID TOKEN AT` before each write that may become the grant, then one of
-//! `granted ID TOKEN ASKED GOT DEADLINE EPOCH CAUSE PID` and `done ID ASKED GOT WHY`; `unknown ID
-//! ASKED GOT` when the call does not know, after which it is made again. Then `renewed TOKEN ASKED
+//! `ask ID AT PID`, `sent ID TOKEN AT` before each write that may become the grant and `refused ID
+//! TOKEN` when it is surely none, then one of `granted ID TOKEN ASKED GOT DEADLINE EPOCH CAUSE PID`
+//! and `done ID ASKED GOT WHY`; `unknown ID ASKED GOT` when the call does not know, after which it
+//! is made again. Then `renewed TOKEN ASKED
 //! GOT DEADLINE`, `lost TOKEN ASKED GOT`, `late TOKEN ASKED GOT` for a renewal that nothing was
 //! known of before the deadline, `release TOKEN AT`, `released TOKEN ASKED GOT`, `unfreed TOKEN
 //! ASKED GOT`. Times are ns of CLOCK_BOOTTIME.
@@ -229,6 +230,7 @@ impl Client {
             Some(observed) => self.take(&observed, call)?,
             None => Step::Read,
         };
+        let mut refused = 0;
         while now_ns() < until_ns {
             step = match step {
                 Step::Done(outcome) => return Ok(outcome),
@@ -247,7 +249,16 @@ impl Client {
                     }
                     next
                 }
-                Step::Write(write) => self.write(at, call, write)?,
+                Step::Write(write) => {
+                    let next = self.write(at, call, write)?;
+                    // A leader that was cut off refuses at once, again and again, what its own
+                    // reading allows.
+                    if next == Step::Read {
+                        std::thread::sleep(LOOK * refused);
+                        refused = (refused + 1).min(20);
+                    }
+                    next
+                }
             };
         }
         Ok(match step {
@@ -265,16 +276,24 @@ impl Client {
 
     /// Sends a write, and gives the call its answer.
     fn write(&mut self, at: usize, call: &mut Call, write: Write) -> Outcomes<Step> {
-        if let Entry::Grant(record, _) = &write.entry {
-            let (id, token) = (&record.lease_id, record.fencing_token);
-            let line = format!("sent {id} {token} {}", now_ns());
-            self.say(at, &line)?;
+        let sent = match &write.entry {
+            Entry::Grant(record, _) => {
+                Some(format!("{} {}", record.lease_id, record.fencing_token))
+            }
+            _ => None,
+        };
+        if let Some(sent) = &sent {
+            self.say(at, &format!("sent {sent} {}", now_ns()))?;
         }
         let lease = self.leases[at].name.clone();
         let epoch = self.link.meta.as_ref().map_or(0, |meta| meta.epoch);
         let answer = self.link.write(&lease, write.expected, &write.entry);
-        if let Answer::Accepted { revision } = answer {
-            self.learn(at, (epoch, revision), write.entry)?;
+        match (answer, sent) {
+            (Answer::Accepted { revision }, _) => {
+                self.learn(at, (epoch, revision), write.entry)?;
+            }
+            (Answer::Refused, Some(sent)) => self.say(at, &format!("refused {sent}"))?,
+            _ => {}
         }
         let Some(terms) = self.terms()? else { return Ok(Step::Read) };
         let now = Now { reading: host::reading(), host: &self.host };

@@ -217,7 +217,7 @@ fn take_down(
 ) -> Result<(), &'static str> {
     let words: Vec<&str> = line.split(' ').collect();
     let call = match words.as_slice() {
-        ["ask" | "sent" | "release", ..] => None,
+        ["ask" | "sent" | "refused" | "release", ..] => None,
         ["granted", _, _, asked, got, ..] | [_, _, asked, got, ..] => Some((asked, got)),
         _ => None,
     };
@@ -238,6 +238,12 @@ fn take_down(
             // A renewal has the id of its grant.
             if let Some(attempt) = attempts.get_mut(*id).filter(|it| it.end.is_none()) {
                 attempt.sent.push((number(token), number(at)));
+            }
+            Ok(())
+        }
+        ["refused", id, token] => {
+            if let Some(attempt) = attempts.get_mut(*id) {
+                attempt.sent.retain(|(sent, _)| *sent != number(token));
             }
             Ok(())
         }

@@ -47,6 +47,14 @@ fn what_a_lease_may_do_is_not_convicted() {
 }
 
 #[test]
+fn writes_that_were_refused_are_judged_however_many_they_are() {
+    let sent: String = (200..300).map(|n| format!("sent 9 {n} 6\nrefused 9 {n}\n")).collect();
+    let log = format!("ask 9 5 9\n{sent}{}", grant(12, 10, 90, 200, 1));
+    let verdict = judged(&log, "fault 40 client killed 9 0\n", "");
+    assert_eq!(verdict.violations, Vec::<String>::new());
+}
+
+#[test]
 fn what_a_lease_must_not_do_is_convicted() {
     let first = grant(1, 10, 20, 100, 1);
     for (what, log, nemesis) in [
