@@ -114,9 +114,14 @@ mod tests {
 
     #[test]
     fn each_bug_has_its_place_in_the_code_of_today() {
-        for bug in bugs() {
+        let wrong = bugs().filter_map(|bug| {
             let text = fs::read_to_string(run::root().join(bug.file)).unwrap();
-            assert_ne!(seed(&text, bug).unwrap(), text, "{}", bug.name);
-        }
+            match seed(&text, bug) {
+                Ok(seeded) if seeded != text => None,
+                Ok(_) => Some(format!("{} changes nothing", bug.name)),
+                Err(error) => Some(error.to_string()),
+            }
+        });
+        assert_eq!(wrong.collect::<Vec<_>>(), [""; 0]);
     }
 }
