@@ -15,7 +15,7 @@ const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::test
 const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
 
 /// All bugs.
-pub const BUGS: [Bug; 18] = [
+pub const BUGS: [Bug; 24] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
@@ -156,5 +156,47 @@ pub const BUGS: [Bug; 18] = [
         "headers.extend(expected.as_deref().map(|number| (EXPECTED, number)));",
         "headers.extend(expected.as_deref().map(|_| (\"Nats-Msg-Id\", write.subject)));",
         STORE_TESTS,
+    ),
+    bug(
+        "a change of a record is not sent",
+        "crates/zeta-core/src/cluster/local.rs",
+        "known.digest != record.digest ||",
+        "",
+        &["-p", "zeta-core", "--lib", "cluster::local"],
+    ),
+    bug(
+        "a copied node has a guard",
+        "crates/zeta-state/src/directory/guard.rs",
+        "        refuse_copied(node)?;\n",
+        "        let _ = refuse_copied;\n",
+        &["-p", "zeta", "--test", "suite", "bridge::copy::a_copy_is_read"],
+    ),
+    bug(
+        "the processes of a copy are looked for on this machine",
+        "crates/zeta-core/src/lease/mod.rs",
+        "return Ok(Processes::default());",
+        "",
+        &["-p", "zeta-core", "--lib", "a_copy_is_judged"],
+    ),
+    bug(
+        "a forged value is written",
+        "crates/zeta-cluster/src/bridge/copies.rs",
+        "value.trust == Trust::Forged",
+        "value.trust == Trust::Forged && item == &Item::Card",
+        &["-p", "zeta", "--test", "suite", "bridge::peer::what_breaks"],
+    ),
+    bug(
+        "an older value that is sent again is taken",
+        "crates/zeta-cluster/src/bridge/copies.rs",
+        "!is_newer(Some(known.counter), &value.envelope)",
+        "is_newer(Some(known.counter), &value.envelope) && known.sequence == 0",
+        &["-p", "zeta", "--test", "suite", "bridge::peer::what_breaks"],
+    ),
+    bug(
+        "a bridge ends the leases of holders that live",
+        "crates/zeta-cluster/src/bridge/leases.rs",
+        "                    _ => Holder::Alive,",
+        "                    _ => Holder::Gone,",
+        &["-p", "zeta", "--test", "suite", "bridge::lease::a_dead_holder"],
     ),
 ];

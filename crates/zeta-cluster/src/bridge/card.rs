@@ -110,6 +110,8 @@ impl Bridge<'_> {
                 }
                 Start::Wait { rest_ms } => {
                     self.wait_for_name(seen.as_ref());
+                    self.write_status();
+                    self.feed_watchdog();
                     let pause = rest_ms.clamp(1, LOOK_MS);
                     tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
                 }

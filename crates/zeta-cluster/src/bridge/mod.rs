@@ -9,7 +9,8 @@
 //!   name, and the beat.
 //! - `judge`: is the store the one that it was, with `memory`. `feed`: what comes, and its gaps.
 //! - `copies`: the records of other nodes. `leases`: those of the cluster, and dead holders.
-//! - `mail`: messages. `status`: the file for people. `wire`: reads and writes of the store.
+//! - `mail`: messages. `status`: the file for people, and `report`, which reads it. `wire`: reads
+//!   and writes of the store.
 
 mod card;
 mod copies;
@@ -20,6 +21,7 @@ mod local;
 mod mail;
 mod memory;
 mod readable;
+pub mod report;
 mod run;
 mod send;
 mod status;
@@ -105,9 +107,13 @@ struct Bridge<'b> {
     manager: Manager,
     /// When changes of the directory are sent.
     send_at: Option<Instant>,
+    /// When they were sent last.
+    sent_at: Instant,
     beat_at: Instant,
     relist_at: Instant,
     watchdog_at: Option<Instant>,
+    /// When the state is written for people, before the next beat does it.
+    tell_at: Option<Instant>,
 }
 
 /// Bridges until a signal asks for the end.
@@ -179,6 +185,8 @@ impl<'b> Bridge<'b> {
             watchdog_at: manager.watchdog().map(|_| now),
             manager,
             send_at: None,
+            sent_at: now,
+            tell_at: None,
             beat_at: now,
             relist_at: now,
         };

@@ -8,7 +8,7 @@ use zeta_core::cluster::card::BEAT_MS;
 use zeta_core::cluster::epoch::decide_meta;
 use zeta_core::cluster::subject::{Item, Stream, Subject};
 use zeta_core::name::Label;
-use zeta_os::error::{Kind, Result as OsResult};
+use zeta_os::error::Result as OsResult;
 use zeta_os::host;
 use zeta_os::signal::Signals;
 
@@ -24,7 +24,7 @@ use crate::connection::Connection;
 use crate::meta::Meta;
 use crate::signer::Received;
 
-/// Changes of a file within this time are sent as one.
+/// The first change is sent at once, and those within this time after it as one.
 const COALESCE: Duration = Duration::from_millis(20);
 /// How often everything is read again, though nothing says so.
 const RELIST: Duration = Duration::from_secs(600);
@@ -32,6 +32,8 @@ const RELIST: Duration = Duration::from_secs(600);
 const RELIST_SOON: Duration = Duration::from_secs(1);
 /// The longest sleep without a connection, in which the manager is told that this process works.
 const BEAT: Duration = Duration::from_millis(BEAT_MS);
+/// When everything is read again after the tree could not be written.
+const AFTER_FAULT: Duration = Duration::from_secs(30);
 /// How the subject of a card ends.
 const CARD_END: &str = ".card.self";
 /// A connection that lasted so long was a good one.
@@ -101,7 +103,7 @@ impl Bridge<'_> {
         }
     }
 
-    fn feed_watchdog(&mut self) {
+    pub(super) fn feed_watchdog(&mut self) {
         let Some(every) = self.manager.watchdog() else { return };
         if self.watchdog_at.is_some_and(|at| at <= Instant::now()) {
             self.manager.tell("WATCHDOG=1");
@@ -213,7 +215,7 @@ impl Bridge<'_> {
             },
             () = self.directory.changed(), if self.send_at.is_none() => {
                 if self.directory.take_hints() {
-                    self.send_at = Some(Instant::now() + COALESCE);
+                    self.send_at = Some(Instant::now().max(self.sent_at + COALESCE));
                 }
                 Ok(())
             }
@@ -223,8 +225,9 @@ impl Bridge<'_> {
     }
 
     fn next_due(&self) -> Instant {
-        let others = [self.send_at, self.leases.look_at, self.watchdog_at, self.mail.due_at];
-        let first = others.into_iter().flatten().min();
+        let mine = [self.send_at, self.tell_at, self.watchdog_at];
+        let others = [self.leases.look_at, self.mail.due_at];
+        let first = mine.into_iter().chain(others).flatten().min();
         let regular = self.beat_at.min(self.relist_at);
         first.map_or(regular, |first| first.min(regular))
     }
@@ -238,11 +241,15 @@ impl Bridge<'_> {
         }
         if self.send_at.is_some_and(|at| at <= now) {
             self.send_at = None;
+            self.sent_at = now;
             self.directory.take_hints();
             self.send_changes(wire).await?;
         }
         if self.mail.due_at.is_some_and(|at| at <= now) {
             self.mail.send(wire).await?;
+        }
+        if self.tell_at.is_some_and(|at| at <= now) {
+            self.write_status();
         }
         if self.beat_at <= now {
             self.beat_at = now + BEAT;
@@ -329,6 +336,7 @@ impl Bridge<'_> {
 
     fn refuse(&mut self, node: &Label, reason: String) {
         (self.log)(Level::Warning, &format!("a value of {node} is refused: {reason}"));
+        self.tell_soon();
         if self.copies.refuse(node, reason, boot_ms()) {
             (self.log)(
                 Level::Error,
@@ -351,13 +359,10 @@ impl Bridge<'_> {
             Ok(Taken::Written) => self.status.taken += 1,
             Ok(Taken::Known) => {}
             Ok(Taken::Refused(reason)) => self.refuse(node, reason),
-            // A full disk: what is missing is read again at the next reading of everything.
-            Err(error) if error.kind == Kind::Fault => {
-                self.fault(&error.text);
-                self.relist_at = self.relist_at.min(Instant::now() + BEAT);
-            }
+            // A full disk, as a rule: what is missing now is read again.
             Err(error) => {
-                self.refuse(node, error.text);
+                self.fault(&error.text);
+                self.relist_at = self.relist_at.min(Instant::now() + AFTER_FAULT);
             }
         }
         Ok(())

@@ -1,13 +1,19 @@
 //! The state of the bridge as a file of the tree, for `cat` and for `zeta cluster status`.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use zeta_core::layout;
 use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
+use zeta_os::process;
 
 use super::{Bridge, Level};
 
 /// The `kind` of the file.
 pub const KIND: &str = "bridge_status";
+/// How long what is to be told is collected.
+const TELL: Duration = Duration::from_secs(1);
 /// Most peers of which refusals are listed.
 const REFUSED_MAX: usize = 16;
 
@@ -46,6 +52,7 @@ impl Bridge<'_> {
 
     /// Keeps what went wrong, and logs it once for as long as nothing else does.
     pub(super) fn fault(&mut self, text: &str) {
+        self.tell_soon();
         let now_us = zeta_os::host::wall_us();
         match &mut self.status.fault {
             Some((known, count, at_us)) if known == text => {
@@ -60,12 +67,18 @@ impl Bridge<'_> {
         }
     }
 
-    /// Writes the file. A full disk is told by the log alone.
+    /// Writes the file in a moment: what is told comes in floods.
+    pub(super) fn tell_soon(&mut self) {
+        self.tell_at.get_or_insert(Instant::now() + TELL);
+    }
+
+    /// Writes the file. A full disk is told by the log, and the next beat tries again.
     pub(super) fn write_status(&mut self) {
         let text = self.render_status();
         if let Err(error) = self.home.put(&self.directory.tree, layout::CLUSTER_STATUS, &text) {
             self.fault(&error.text);
         }
+        self.tell_at = None;
     }
 
     fn render_status(&self) -> String {
@@ -77,7 +90,17 @@ impl Bridge<'_> {
         fields.push_text("written_at", &format_utc(zeta_os::host::wall_us()));
         fields.push_number("written_boot_ns", zeta_os::host::reading().boot_ns);
         fields.push_text("boot_id", &self.ctx.host.boot_id);
-        fields.push_number("pid", u64::from(std::process::id()));
+        let own = process::identify_self();
+        fields.push_number("pid", own.pid.into());
+        for (key, number) in [
+            ("pid_start_ticks", own.start_ticks),
+            ("pidfs_ino", own.pidfs_ino),
+            ("pid_ns", self.ctx.host.pid_ns),
+        ] {
+            if let Some(number) = number {
+                fields.push_number(key, number);
+            }
+        }
         if let Some((name, version)) = &status.server {
             fields.push_text("server", name);
             fields.push_text("server_version", version);
@@ -115,6 +138,11 @@ impl Bridge<'_> {
             fields.push_text("renewed_at", &format_utc(us));
         }
         self.mail.write_status(&mut fields);
+        self.render_faults(&mut fields);
+        fields.render()
+    }
+
+    fn render_faults(&self, fields: &mut Fields<'_>) {
         for (at, (node, refusals)) in self.copies.refused().take(REFUSED_MAX).enumerate() {
             let ignored_ms = refusals.ignored_ms(super::send::boot_ms());
             fields.push_text(&format!("refused_{at}_node"), node.as_str());
@@ -124,11 +152,10 @@ impl Bridge<'_> {
                 fields.push_number(&format!("refused_{at}_ignored_ms"), ignored_ms);
             }
         }
-        if let Some((text, count, us)) = &status.fault {
+        if let Some((text, count, us)) = &self.status.fault {
             fields.push_text("fault", text);
             fields.push_number("fault_count", *count);
             fields.push_text("fault_at", &format_utc(*us));
         }
-        fields.render()
     }
 }

@@ -1,10 +1,11 @@
 //! The card of a node: it says that the node is there, and which machine uses its name.
 
 use super::Id;
-use super::copy::Moment;
+use super::copy::{self, Moment};
 use crate::evidence::Age;
+use crate::layout::RECORD_MAX;
 use crate::name::Label;
-use crate::record::{Damage, Fields};
+use crate::record::{Damage, Fields, Text, parse};
 use crate::time::{NS_PER_MS, Now};
 
 /// The `kind` of a card.
@@ -109,6 +110,36 @@ pub struct CardSeen {
     pub observed: Moment,
 }
 
+/// The card of another node as its copy in a tree says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// The card, and when this machine first saw it.
+    pub seen: CardSeen,
+    /// The key of the node signed it.
+    pub verified: bool,
+}
+
+impl Copied {
+    /// Reads the copy of a card.
+    pub fn read(bytes: &[u8]) -> Result<Copied, Damage> {
+        let (about, original) = copy::read(bytes, RECORD_MAX)?;
+        let Text::Own(fields) = parse(&original, RECORD_MAX)? else {
+            return Err(Damage::BadKey("schema"));
+        };
+        let card = Card::of(&fields)?;
+        let seen = CardSeen { card, sequence: about.sequence, observed: about.observed };
+        Ok(Copied { seen, verified: about.verified })
+    }
+
+    /// How long ago its last card came; `None` if the clock that would say so is another one.
+    pub fn age_ms(&self, now: &Now) -> Option<u64> {
+        match self.seen.observed.age(now) {
+            Age::Ms(age_ms) => Some(age_ms),
+            Age::Unclear => None,
+        }
+    }
+}
+
 /// Returns whether a node is silent. It is not dead: its leases hold until their TTL is over.
 pub fn is_silent(seen: &CardSeen, now: &Now) -> bool {
     match seen.observed.age(now) {
@@ -198,8 +229,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::layout::RECORD_MAX;
-    use crate::record::{self, Text};
+    use crate::record;
     use crate::time::{Host, Reading};
 
     fn id(digit: &str) -> Id {
@@ -303,6 +333,30 @@ mod tests {
             fields.set_number("beat_ms", beat_ms);
             assert_eq!(Card::of(&fields).unwrap().beat_ms, read_ms);
         }
+    }
+
+    #[test]
+    fn the_copy_of_a_card_says_when_it_came_and_whether_it_is_believed() {
+        let text = card(Some("m1"), "1", 7).to_fields().render();
+        let about = copy::About {
+            node: "node-ab12".parse().unwrap(),
+            cluster: id("c"),
+            epoch: 1,
+            sequence: 41,
+            observed: seen(None, 0, 100).observed,
+            verified: true,
+        };
+        let written = copy::write(text.as_bytes(), RECORD_MAX, &about).unwrap();
+        let copied = Copied::read(written.as_bytes()).unwrap();
+        let host = host();
+        assert_eq!((copied.age_ms(&now(&host, 103)), copied.verified), (Some(3000), true));
+        assert!(!is_silent(&copied.seen, &now(&host, 139)));
+        assert!(is_silent(&copied.seen, &now(&host, 141)));
+        // Of another boot of the observer nothing is known.
+        let other = Host { boot_id: "later".into(), ..Host::default() };
+        assert_eq!(copied.age_ms(&now(&other, 103)), None);
+        assert!(Copied::read(text.as_bytes()).is_err());
+        assert!(Copied::read(b"a copy of the records of node-b\n").is_err());
     }
 
     proptest! {

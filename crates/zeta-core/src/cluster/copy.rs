@@ -246,6 +246,26 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_judged_by_the_clock_of_its_observer_and_by_no_process_of_this_machine() {
+        use crate::evidence::Processes;
+        let own = "schema: 1\nkind: \"lease\"\nlease: \"deploy\"\nfencing_token: 7\n\
+                   lease_id: \"x\"\nagent: \"otto\"\npid: 4711\npid_ns: 9\n\
+                   boot_id: \"far away\"\nacquired_boot_ns: 1\nrenewed_boot_ns: 5\n\
+                   ttl_ms: 60000\nend: true\n";
+        let name = crate::name::RecordName::new("lease", "deploy").unwrap();
+        let record = |text: &str| {
+            let Ok(Text::Own(fields)) = record::parse(text.as_bytes(), 1 << 20) else {
+                panic!("{text}");
+            };
+            crate::lease::Record::from_fields(&fields, &name).unwrap()
+        };
+        let copy = record(&write(own.as_bytes(), RECORD_MAX, &about()).unwrap());
+        assert_eq!(copy.processes, Processes::default());
+        assert_eq!((copy.renewed.boot_id.as_str(), copy.renewed.boot_ns), ("b1", 7_000_000_000));
+        assert!(record(own).processes.own.is_some());
+    }
+
+    #[test]
     fn a_peer_does_not_speak_for_the_observer() {
         let with = |line: &str| OWN.replace("end:", &format!("{line}\nend:"));
         let refused = |text: &str| write(text.as_bytes(), RECORD_MAX, &about()).unwrap_err();

@@ -118,6 +118,9 @@ fn fill(made: &OwnedFd, gid: u32, node: &Label) -> std::result::Result<(), Errno
     mkdirat(made, layout::NODES, root_only)?;
     let nodes = openat(made, layout::NODES, DIRECTORY, Mode::empty())?;
     mkdirat(&nodes, node.as_str(), root_only)?;
+    // Members cannot make it in the base, and a bridge is one.
+    mkdirat(made, layout::CLUSTER, root_only)?;
+    let cluster = openat(made, layout::CLUSTER, DIRECTORY, Mode::empty())?;
     let own = openat(&nodes, node.as_str(), DIRECTORY, Mode::empty())?;
     let text = format!("{node}\n");
     let files = [
@@ -130,7 +133,9 @@ fn fill(made: &OwnedFd, gid: u32, node: &Label) -> std::result::Result<(), Errno
         fchown(&fd, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
     }
     // Owners first: a chown drops the set-group-id bit. The base last: its mode lets members in.
-    for (fd, mode) in [(&own, NODE_MODE), (&nodes, NODES_MODE), (made, STATE.group_mode)] {
+    let dirs =
+        [(&own, NODE_MODE), (&nodes, NODES_MODE), (&cluster, NODE_MODE), (made, STATE.group_mode)];
+    for (fd, mode) in dirs {
         fchown(fd, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
         fchmod(fd, Mode::from_raw_mode(mode))?;
     }
@@ -140,7 +145,7 @@ fn fill(made: &OwnedFd, gid: u32, node: &Label) -> std::result::Result<(), Errno
 /// Removes what [`fill`] made.
 fn clear(made: &OwnedFd, node: &Label) {
     let own = format!("{}/{node}", layout::NODES);
-    for dir in [own.as_str(), layout::NODES] {
+    for dir in [own.as_str(), layout::NODES, layout::CLUSTER] {
         let _ = unlinkat(made, dir, AtFlags::REMOVEDIR);
     }
     for file in [layout::README, layout::LOCAL_NODE] {

@@ -16,7 +16,7 @@ use zeta_os::host;
 use zeta_os::open_beneath::DIRECTORY;
 
 /// The path and the content of each file.
-pub const FILES: [(&str, &str); 8] = [
+pub const FILES: [(&str, &str); 9] = [
     ("usr/local/share/zeta/README.md", README_TEXT),
     ("etc/sysusers.d/zeta.conf", include_str!("../../../../units/sysusers.d/zeta.conf")),
     ("etc/tmpfiles.d/zeta.conf", include_str!("../../../../units/tmpfiles.d/zeta.conf")),
@@ -29,6 +29,10 @@ pub const FILES: [(&str, &str); 8] = [
     (
         "etc/systemd/system/zeta-node-register.timer",
         include_str!("../../../../units/zeta-node-register.timer"),
+    ),
+    (
+        "etc/systemd/system/zeta-cluster-bridge.service",
+        include_str!("../../../../units/zeta-cluster-bridge.service"),
     ),
     (
         "etc/systemd/system/zeta-creds-restore.service",

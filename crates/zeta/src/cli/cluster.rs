@@ -5,6 +5,7 @@ mod bridge;
 use std::path::PathBuf;
 
 use clap::Args;
+use zeta_cluster::bridge::report as bridge_report;
 use zeta_cluster::store::Store;
 use zeta_cluster::{init, report, status};
 use zeta_core::cluster::lease::TTL_MIN_MS;
@@ -133,6 +134,14 @@ fn run_status(call: &Call) -> Result<u8> {
     let monitors = environment::monitors(args.monitor, call.config()?)?;
     let store = args.server.open(call)?;
     let seen = status::status(&store, &monitors)?;
-    call.out.either(|| report::status(&seen), || report::status_text(&seen))?;
+    let ctx = call.context()?;
+    let here = bridge_report::look(&ctx)?;
+    let object = || {
+        let mut object = report::status(&seen);
+        bridge_report::add(&mut object, &here, &ctx);
+        object
+    };
+    let text = || report::status_text(&seen) + &bridge_report::text(&here, &ctx);
+    call.out.either(object, text)?;
     Ok(seen.exit_status())
 }

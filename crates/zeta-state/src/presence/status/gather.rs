@@ -1,6 +1,8 @@
 //! Reads the files of one node into reusable buffers, and judges every record.
 
 use zeta_core::bus::grant::ClaimRecord;
+use zeta_core::cluster::card::Copied;
+use zeta_core::cluster::copy::copy_max;
 use zeta_core::evidence::{FileTimes, ProcessState, Processes, is_same_boot};
 use zeta_core::hook::waiting;
 use zeta_core::layout::{self, Kind};
@@ -31,6 +33,7 @@ const AHEAD_US: i64 = 5_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     files: Vec<File>,
+    copied: Option<Option<Copied>>,
     used: usize,
     leases: Vec<Lease<'static>>,
 }
@@ -55,6 +58,7 @@ pub(super) fn examine(
     let mut found = Vec::new();
     let mut evidence = Evidence::default();
     scratch.used = 0;
+    scratch.copied = None;
     let node = match nodes.node(base, name) {
         Ok(Some(mut node)) => {
             let filled = scratch.fill(base, &mut node, keep, &ctx.host, &mut evidence, &mut found);
@@ -76,6 +80,7 @@ pub(super) fn examine(
     let now = ctx.now();
     let mut status = NodeStatus {
         name,
+        copied: scratch.copied.take(),
         last_seen: LastSeen::Unknown,
         agents: Vec::new(),
         leases: std::mem::take(&mut scratch.leases),
@@ -114,6 +119,10 @@ impl Scratch {
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
                 let kind = layout::kind_of(&name);
+                if kind == Kind::CopyMark {
+                    let mark = node.read(base, &name, copy_max(layout::RECORD_MAX))?;
+                    self.copied = Some(mark.and_then(|mark| Copied::read(&mark.bytes).ok()));
+                }
                 if !matches!(
                     kind,
                     Kind::Guards | Kind::Grants(_) | Kind::Note(_) | Kind::History | Kind::CopyMark

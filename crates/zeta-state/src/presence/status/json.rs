@@ -1,5 +1,6 @@
 //! The status as JSON: the keys of the records, and the judgements beside them.
 
+use zeta_core::cluster::card::is_silent;
 use zeta_core::evidence::ProcessState;
 use zeta_core::hook::waiting::Waiting;
 use zeta_core::json::Object;
@@ -72,6 +73,14 @@ fn head(object: &mut Object, view: &StatusView) {
 pub fn node(object: &mut Object, status: &NodeStatus<'_>) {
     let now = &status.now;
     object.text("node", status.name.as_str());
+    if let Some(card) = &status.copied {
+        object.flag("copied", true);
+        object.flag("silent", card.as_ref().is_some_and(|card| is_silent(&card.seen, now)));
+        object.flag("copy_verified", card.as_ref().is_some_and(|card| card.verified));
+        if let Some(age_ms) = card.as_ref().and_then(|card| card.age_ms(now)) {
+            object.number("card_age_ms", age_ms);
+        }
+    }
     match status.last_seen {
         LastSeen::Unknown => object.raw("last_seen", "null"),
         LastSeen::At(at_us) => {

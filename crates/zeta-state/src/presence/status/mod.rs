@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use zeta_core::bus::grant::ClaimRecord;
+use zeta_core::cluster::card::Copied;
 use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::hook::waiting::Waiting;
 use zeta_core::layout;
@@ -128,6 +129,8 @@ pub enum LastSeen {
 pub struct NodeStatus<'a> {
     /// The node's name.
     pub name: &'a Label,
+    /// It is the copy of another machine's node, and this is its card; `Some(None)` if none came.
+    pub copied: Option<Option<Copied>>,
     /// When any agent last beat on it.
     pub last_seen: LastSeen,
     /// Its agents, by name.

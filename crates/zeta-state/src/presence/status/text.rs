@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use zeta_core::cluster::card::{Copied, is_silent};
 use zeta_core::record::printable;
 use zeta_core::time::{Now, format_duration, moment};
 
@@ -96,6 +97,9 @@ impl Screen {
             }
         };
         text.push_str(&format!("\n{}: {seen}\n", status.name));
+        if let Some(card) = &status.copied {
+            text.push_str(&copied(card.as_ref(), now));
+        }
         let nothing = status.agents.is_empty()
             && status.leases.is_empty()
             && status.markers.is_empty()
@@ -211,4 +215,21 @@ fn count(number: usize, what: &str) -> String {
 /// Returns whether the agent's session has recorded its end.
 fn has_ended(agent: &Agent<'_>) -> bool {
     matches!(&agent.persona, Persona::Own(_, beat) if beat.ended)
+}
+
+/// Says how fresh the copy of another machine's node is. A machine that is silent is not dead.
+fn copied(card: Option<&Copied>, now: &Now) -> String {
+    let Some(card) = card else {
+        return "a copy of another machine's records, whose card has not come yet\n".to_owned();
+    };
+    let age = match card.age_ms(now) {
+        Some(age_ms) => format!("{} ago", format_duration(age_ms)),
+        None => "before this machine's last boot".to_owned(),
+    };
+    let silent = match is_silent(&card.seen, now) {
+        true => "; it is silent: whether it works is not known",
+        false => "",
+    };
+    let verified = if card.verified { "" } else { "; not signed with a key that is known" };
+    format!("a copy of another machine's records, its last card came {age}{silent}{verified}\n")
 }

@@ -59,6 +59,7 @@ fn the_units_verify_in_silence_and_are_little_exposed() {
         "zeta-clean.service",
         "zeta-node-register.service",
         "zeta-creds-restore.service",
+        "zeta-cluster-bridge.service",
         "zeta-clean.timer",
         "zeta-node-register.timer",
     ]
@@ -72,7 +73,7 @@ fn the_units_verify_in_silence_and_are_little_exposed() {
     let done = Done::of(Command::new("systemd-analyze").arg("verify").args(&units)).expect(0);
     assert_eq!(done.err, "", "verify has something to say");
     let exposure = ["security", "--offline=yes", "--threshold=20", "--no-pager"];
-    for service in units.iter().take(3) {
+    for service in units.iter().take(4) {
         Done::of(Command::new("systemd-analyze").args(exposure).arg(service)).expect(0);
     }
 }
@@ -96,7 +97,13 @@ fn the_drop_ins_make_the_user_and_the_directories() {
     let gid: u32 = gid.split(':').next().unwrap().parse().unwrap();
     let conf = conf("tmpfiles");
     Done::of(Command::new("systemd-tmpfiles").args(["--create", &flag, &conf])).expect(0);
-    let made = [("", 0o2750), ("nodes", 0o3770), ("local-node", 0o640), ("README.md", 0o444)];
+    let made = [
+        ("", 0o2750),
+        ("nodes", 0o3770),
+        ("cluster", 0o2770),
+        ("local-node", 0o640),
+        ("README.md", 0o444),
+    ];
     for (path, mode) in made {
         let meta = fs::metadata(root.join("tmp/zeta-cluster-state").join(path)).unwrap();
         assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (mode, 0, gid), "{path:?}");
@@ -116,12 +123,12 @@ fn installed_files_of_an_operator_are_kept_unless_replaced() {
     };
     let words =
         |replace| install(replace).steps.iter().map(|step| step.did.word()).collect::<Vec<_>>();
-    assert_eq!(words(false), ["made"; 9]);
-    assert_eq!(words(false), ["found"; 9]);
+    assert_eq!(words(false), ["made"; 10]);
+    assert_eq!(words(false), ["found"; 10]);
     let timer = sandbox.dir().join("etc/systemd/system/zeta-clean.timer");
     fs::write(&timer, "mine").unwrap();
     let but_one = |did| {
-        let mut all = ["found"; 9];
+        let mut all = ["found"; 10];
         all[5] = did;
         all
     };

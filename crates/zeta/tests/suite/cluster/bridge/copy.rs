@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use super::super::{nats, program, programs};
-use super::{Node, cluster, original};
+use super::{Node, cluster, original, value};
 use crate::support::{Sandbox, test_name};
 
 #[test]
@@ -119,4 +119,31 @@ fn a_second_bridge_of_a_tree_ends_and_the_first_ends_cleanly() {
     // One that has joined nothing.
     let out = sandbox.refused(&["cluster", "bridge", "--server", &server.url()], 7);
     assert!(out.err.contains("joined no cluster"), "{out:?}");
+}
+
+#[test]
+fn a_node_that_is_silent_is_called_silent_and_not_dead() {
+    let Some(program) = program(test_name!(), nats::newer()) else { return };
+    let sandbox = Sandbox::new();
+    let server = cluster(&program, &sandbox);
+    let mut a = Node::new("node-a", &server).started();
+    a.sandbox.acquire(&["job", "--ttl", "10m"]);
+    let b = Node::new("node-b", &server).started();
+    b.wait_until("it came", |b| b.read("node-a", "job.lock").is_some());
+    a.stop(Signal::KILL);
+    let status = || b.sandbox.ok(&["status", "--node", "node-a", "--json"]);
+    assert!(status().contains("\"silent\":false"), "{}", status());
+    // The observer's own stamp is a minute old.
+    let mark = b.copy("node-a", ".copy");
+    let text = std::fs::read_to_string(&mark).unwrap();
+    let at: u64 = value(&text, "copy_observed_boot_ns").parse().unwrap();
+    let line = format!("copy_observed_boot_ns: {at}");
+    let older = format!("copy_observed_boot_ns: {}", at.saturating_sub(60_000_000_000));
+    std::fs::write(&mark, text.replace(&line, &older)).unwrap();
+    let silent = status();
+    assert!(silent.contains("\"silent\":true") && silent.contains("\"copy_verified\":true"));
+    let lease = b.sandbox.ok(&["lease", "show", "job", "--node", "node-a", "--json"]);
+    assert!(lease.contains("held"), "{lease}");
+    let shown = b.sandbox.ok(&["status", "--all"]);
+    assert!(shown.contains("it is silent: whether it works is not known"), "{shown}");
 }

@@ -3,7 +3,6 @@
 use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
-use zeta_cluster::Setting;
 use zeta_cluster::member::Member;
 use zeta_cluster::store::Written;
 
@@ -13,8 +12,7 @@ use crate::support::{Sandbox, signal, test_name};
 
 /// A connection of a node beside its bridge, as a verb makes it.
 fn member(node: &Node) -> Member {
-    let servers = node.url.parse().unwrap();
-    Member::open(&Setting { servers, credentials: None }, &node.identity()).unwrap()
+    Member::open(&super::setting(node.url.parse().unwrap()), &node.identity()).unwrap()
 }
 
 /// Holds a lease of the node by a process, and writes what a grant of the cluster would be.

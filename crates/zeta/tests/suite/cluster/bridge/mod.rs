@@ -167,3 +167,8 @@ pub(super) fn copy_dir(from: &Path, to: &Path) {
     let done = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(done.unwrap().success());
 }
+
+/// A connection without a login.
+pub(super) fn setting(servers: zeta_cluster::Servers) -> zeta_cluster::Setting {
+    zeta_cluster::Setting { servers, credentials: None }
+}

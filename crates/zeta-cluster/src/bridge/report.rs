@@ -1,0 +1,152 @@
+//! What the files of the bridge say, for `zeta cluster status`: its state, and the other nodes.
+
+use std::fmt::Write as _;
+
+use zeta_core::cluster::card::{Copied, is_silent};
+use zeta_core::cluster::copy::copy_max;
+use zeta_core::cluster::subject::Item;
+use zeta_core::evidence::{Process, ProcessState, Processes};
+use zeta_core::json::Object;
+use zeta_core::layout::{self, RECORD_MAX};
+use zeta_core::name::Label;
+use zeta_core::record::{Fields, Text, parse, printable};
+use zeta_core::time::format_duration;
+use zeta_os::error::Result;
+use zeta_os::process;
+use zeta_state::context::Context;
+use zeta_state::directory::copied::BridgeDir;
+use zeta_state::directory::tree::Tree;
+
+/// Most bytes of the file that are read.
+const STATUS_MAX: usize = 64 * 1024;
+/// How the keys of refused values begin.
+const REFUSED: &str = "refused_";
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub node: Label,
+    /// Its card; none if none has come.
+    pub card: Option<Copied>,
+    /// How many of its records are here.
+    pub records: u64,
+}
+
+/// What the files say.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The file of the bridge; none if none has run.
+    pub status: Option<Fields<'static>>,
+    /// The process that wrote it is there.
+    pub runs: bool,
+    /// The other nodes.
+    pub peers: Vec<Peer>,
+}
+
+/// Reads the files of a tree.
+///
+/// # Errors
+/// The tree is not one that zeta trusts.
+pub fn look(ctx: &Context) -> Result<Seen> {
+    let mut seen = Seen::default();
+    let Some(tree) = Tree::open(&ctx.state_dir)? else { return Ok(seen) };
+    if let Some(dir) = BridgeDir::find_cluster(&tree, None)?
+        && let Some(read) = dir.read(&tree, layout::CLUSTER_STATUS, STATUS_MAX)?
+        && let Ok(Text::Own(fields)) = parse(&read.bytes, STATUS_MAX)
+        && fields.expect_kind(super::STATUS_KIND).is_ok()
+    {
+        let own = fields.number("pid").and_then(|pid| u32::try_from(pid).ok()).map(|pid| Process {
+            pid,
+            start_ticks: fields.number("pid_start_ticks"),
+            pidfs_ino: fields.number("pidfs_ino"),
+        });
+        let recorded = Processes { own, child: None, pid_ns: fields.number("pid_ns") };
+        let same_boot = fields.text("boot_id").is_some_and(|id| id == ctx.host.boot_id);
+        seen.runs = same_boot && process::life(&recorded, &ctx.host) == ProcessState::Alive;
+        seen.status = Some(fields.into_owned());
+    }
+    for name in tree.nodes()?.names {
+        let Ok(node) = Label::new("node", &name) else { continue };
+        let Some(Some(dir)) = BridgeDir::find_node(&tree, &node)? else { continue };
+        let mark = dir.read(&tree, layout::COPY_MARK, copy_max(RECORD_MAX))?;
+        let card = mark.and_then(|mark| Copied::read(&mark.bytes).ok());
+        let names = dir.list()?.names;
+        let records = names.iter().filter(|file| Item::of_file(file).is_some()).count() as u64;
+        seen.peers.push(Peer { node, card, records });
+    }
+    Ok(seen)
+}
+
+/// Adds it to the answer of `zeta cluster status`.
+pub fn add(object: &mut Object, seen: &Seen, ctx: &Context) {
+    let now = ctx.now();
+    if let Some(fields) = &seen.status {
+        object.objects("bridge", [fields], |object, fields| {
+            object.flag("runs", seen.runs).fields(fields);
+        });
+    }
+    object.objects("peers", &seen.peers, |object, peer| {
+        let card = peer.card.as_ref();
+        object.text("node", peer.node.as_str());
+        object.flag("silent", card.is_some_and(|card| is_silent(&card.seen, &now)));
+        object.flag("verified", card.is_some_and(|card| card.verified));
+        if let Some(age_ms) = card.and_then(|card| card.age_ms(&now)) {
+            object.number("card_age_ms", age_ms);
+        }
+        object.text_if("machine_id", card.and_then(|card| card.seen.card.machine_id.as_deref()));
+        object.number("records", peer.records);
+        if let Some(card) = card {
+            object.number("damaged", card.seen.card.damaged);
+        }
+    });
+}
+
+/// The same for people; empty if there is nothing to say.
+pub fn text(seen: &Seen, ctx: &Context) -> String {
+    let now = ctx.now();
+    let mut text = String::new();
+    if let Some(fields) = &seen.status {
+        let get = |key: &str| printable(&fields.text(key).unwrap_or_default()).into_owned();
+        let state = if seen.runs { get("state") } else { "does not run".to_owned() };
+        let _ = write!(text, "\nbridge   of {}: {state} since {}", get("node"), get("since"));
+        if fields.raw("renewed_because").is_some() {
+            let _ = write!(
+                text,
+                "\nepoch    {} since {}: {}",
+                fields.number("renewed_epoch").unwrap_or(0),
+                get("renewed_at"),
+                get("renewed_because")
+            );
+        }
+        for at in 0_usize.. {
+            let key = |what: &str| format!("{REFUSED}{at}_{what}");
+            if fields.raw(&key("node")).is_none() {
+                break;
+            }
+            let count = fields.number(&key("count")).unwrap_or(0);
+            let (node, reason) = (get(&key("node")), get(&key("reason")));
+            let _ = write!(text, "\nrefused  {node}: {count} values, the last because {reason}");
+        }
+        if fields.raw("fault").is_some() {
+            let count = fields.number("fault_count").unwrap_or(1);
+            let _ =
+                write!(text, "\nfault    {} ({count} times, {})", get("fault"), get("fault_at"));
+        }
+    }
+    for peer in &seen.peers {
+        let card = match &peer.card {
+            None => "no card yet".to_owned(),
+            Some(card) => {
+                let silent = if is_silent(&card.seen, &now) { ", silent" } else { "" };
+                let odd = if card.verified { "" } else { ", not verified" };
+                match card.age_ms(&now) {
+                    Some(age_ms) => format!("card {} ago{silent}{odd}", format_duration(age_ms)),
+                    None => format!("card of before the last boot{odd}"),
+                }
+            }
+        };
+        let _ = write!(text, "\npeer     {}: {card}, {} records", peer.node, peer.records);
+    }
+    text
+}
