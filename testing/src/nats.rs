@@ -150,6 +150,24 @@ impl Server {
         Client::connect("127.0.0.1", self.port)
     }
 
+    /// Connects the plain client with a login: it gets the nonce of the server, and returns keys of
+    /// the object of CONNECT, each with a comma behind it.
+    pub fn client_as(&self, login: &dyn Fn(&str) -> String) -> Outcome<Client> {
+        Client::connect_as("127.0.0.1", self.port, login)
+    }
+
+    /// Starts a server with a whole configuration; `{dir}` in it is `dir`, which does not exist
+    /// yet, and `listen` and `ports_file_dir` are added.
+    pub fn start_configured(program: &Path, dir: &Path, config: &str) -> Outcome<Server> {
+        fs::create_dir(dir)?;
+        let config = config.replace("{dir}", &dir.display().to_string());
+        let more = format!("listen: \"127.0.0.1:-1\"\nports_file_dir: {dir:?}\n");
+        let old = config.lines().filter(|line| !line.starts_with("listen:"));
+        let text = more + &old.collect::<Vec<_>>().join("\n");
+        fs::write(dir.join("conf"), text)?;
+        Server::run(program, dir)
+    }
+
     /// Waits for the file with the ports that the server took.
     fn wait_for_port(&mut self) -> Outcome<u16> {
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
@@ -261,23 +279,43 @@ impl Trio {
 pub struct Client {
     stream: BufReader<TcpStream>,
     next: u64,
+    /// What came for subscriptions of its own: the subject and the body.
+    pub received: Vec<(String, Vec<u8>)>,
+}
+
+/// One line of the server, with the bytes that belong to it.
+enum Said {
+    Pong,
+    Refusal(String),
+    Message { subject: String, body: Vec<u8> },
+    Other,
 }
 
 impl Client {
     /// Connects to a server.
     pub fn connect(host: &str, port: u16) -> Outcome<Client> {
+        Client::connect_as(host, port, &|_| String::new())
+    }
+
+    fn connect_as(host: &str, port: u16, login: &dyn Fn(&str) -> String) -> Outcome<Client> {
         let stream = TcpStream::connect((host, port))?;
         stream.set_read_timeout(Some(ANSWER))?;
         stream.set_nodelay(true)?;
-        let mut client = Client { stream: BufReader::new(stream), next: 0 };
+        let mut client = Client { stream: BufReader::new(stream), next: 0, received: Vec::new() };
         let greeting = client.line()?;
-        if !greeting.starts_with("INFO ") {
-            return Err(format!("no server of NATS: {greeting:?}").into());
-        }
-        client.send("CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true}\r\nPING\r\n")?;
-        match client.line()?.as_str() {
-            "PONG" => Ok(client),
-            other => Err(format!("the server said {other:?}").into()),
+        let info = greeting.strip_prefix("INFO ").ok_or(format!("no server: {greeting:?}"))?;
+        let info: Value = serde_json::from_str(info)?;
+        let login = login(info["nonce"].as_str().unwrap_or_default());
+        client.send(&format!(
+            "CONNECT {{{login}\"verbose\":false,\"pedantic\":false,\"echo\":true,\
+             \"headers\":true,\"no_responders\":true}}\r\nPING\r\n"
+        ))?;
+        loop {
+            match client.said()? {
+                Said::Pong => return Ok(client),
+                Said::Refusal(text) => return Err(text.into()),
+                Said::Message { .. } | Said::Other => {}
+            }
         }
     }
 
@@ -295,28 +333,98 @@ impl Client {
         }
     }
 
-    /// Sends a request and returns its answer.
-    pub fn request(&mut self, subject: &str, body: &str) -> Outcome<Value> {
-        self.next += 1;
-        let (number, length) = (self.next, body.len());
-        let inbox = format!("_INBOX.plain.{}.{number}", std::process::id());
-        self.send(&format!("SUB {inbox} {number}\r\nUNSUB {number} 1\r\n"))?;
-        self.send(&format!("PUB {subject} {inbox} {length}\r\n{body}\r\n"))?;
-        loop {
-            let line = self.line()?;
-            if line == "PING" {
-                self.send("PONG\r\n")?;
-            } else if let Some(head) = line.strip_prefix("MSG ") {
-                let length: usize = head.rsplit(' ').next().unwrap_or_default().parse()?;
+    fn said(&mut self) -> Outcome<Said> {
+        let line = self.line()?;
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["PING"] => self.send("PONG\r\n").map(|()| Said::Other),
+            ["PONG"] => Ok(Said::Pong),
+            ["-ERR", ..] => Ok(Said::Refusal(line)),
+            [kind @ ("MSG" | "HMSG"), subject, .., length] => {
+                let length: usize = length.parse()?;
                 let mut bytes = vec![0; length + 2];
                 self.stream.read_exact(&mut bytes)?;
-                let answer = serde_json::from_slice(&bytes[..length])?;
-                // An answer to an earlier request, which was given up.
-                if head.starts_with(&format!("{inbox} ")) {
-                    return Ok(answer);
+                let head: usize = match (*kind, words.get(words.len().wrapping_sub(2))) {
+                    ("HMSG", Some(head)) => head.parse()?,
+                    _ => 0,
+                };
+                let body = bytes[head..length].to_vec();
+                let no_responders = bytes[..head].starts_with(b"NATS/1.0 503");
+                match no_responders {
+                    true => Ok(Said::Refusal(format!("no responders: {subject}"))),
+                    false => Ok(Said::Message { subject: (*subject).to_owned(), body }),
                 }
-            } else if line.starts_with("-ERR") {
-                return Err(line.into());
+            }
+            _ => Ok(Said::Other),
+        }
+    }
+
+    /// Sends a message with headers, to be answered on `reply` if that is not empty.
+    pub fn publish(
+        &mut self,
+        subject: &str,
+        reply: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Outcome<()> {
+        let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        let head = format!("NATS/1.0\r\n{}\r\n", lines.collect::<String>());
+        let (head_len, all) = (head.len(), head.len() + body.len());
+        let line = match headers.is_empty() {
+            true => format!("PUB {subject} {reply} {}\r\n", body.len()),
+            false => format!("HPUB {subject} {reply} {head_len} {all}\r\n{head}"),
+        };
+        let bytes = [line.replace("  ", " ").as_bytes(), body, b"\r\n"].concat();
+        Ok(self.stream.get_mut().write_all(&bytes)?)
+    }
+
+    /// Subscribes; what comes is in `received`.
+    pub fn subscribe(&mut self, subject: &str) -> Outcome<()> {
+        self.next += 1;
+        let number = self.next;
+        self.send(&format!("SUB {subject} {number}\r\n"))
+    }
+
+    /// Waits until the server has seen all that was sent; returns what it refused.
+    pub fn flush(&mut self) -> Outcome<Vec<String>> {
+        self.send("PING\r\n")?;
+        let mut refused = Vec::new();
+        loop {
+            match self.said()? {
+                Said::Pong => return Ok(refused),
+                Said::Refusal(text) => refused.push(text),
+                Said::Message { subject, body } => self.received.push((subject, body)),
+                Said::Other => {}
+            }
+        }
+    }
+
+    /// Sends a request and returns its answer.
+    pub fn request(&mut self, subject: &str, body: &str) -> Outcome<Value> {
+        self.request_with(subject, &[], body.as_bytes())
+    }
+
+    /// The same with headers. A refusal of the server is an error.
+    pub fn request_with(
+        &mut self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Outcome<Value> {
+        self.next += 1;
+        let number = self.next;
+        let inbox = format!("_INBOX.plain.{}.{number}", std::process::id());
+        self.send(&format!("SUB {inbox} {number}\r\nUNSUB {number} 1\r\n"))?;
+        self.publish(subject, &inbox, headers, body)?;
+        loop {
+            match self.said()? {
+                Said::Refusal(text) => return Err(text.into()),
+                Said::Message { subject, body } if subject == inbox => {
+                    return Ok(serde_json::from_slice(&body)?);
+                }
+                // An answer to an earlier request, which was given up, is no answer to this one.
+                Said::Message { subject, body } => self.received.push((subject, body)),
+                Said::Pong | Said::Other => {}
             }
         }
     }

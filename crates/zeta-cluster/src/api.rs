@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::account::Account;
 use crate::connection::{Connection, DEADLINE, LOOK};
 use crate::trouble::Trouble;
 
@@ -124,14 +125,37 @@ fn number(value: &Value, key: &str) -> u64 {
 }
 
 impl Connection {
+    /// Finds out in whose account this login is, once for each connection.
+    pub(crate) async fn account(&self) -> Result<Account> {
+        self.account.get_or_try_init(|| self.find_account()).await.copied()
+    }
+
+    async fn find_account(&self) -> Result<Account> {
+        let info = |account: Account| async move {
+            parse(&self.ask(&format!("{}.INFO", account.api()), b"").await?)
+        };
+        let trouble = match info(Account::Store).await {
+            Ok(_) => return Ok(Account::Store),
+            Err(trouble @ Trouble::Unknown(_)) => return Err(trouble),
+            Err(trouble) => trouble,
+        };
+        match info(Account::Node).await {
+            Ok(_) => Ok(Account::Node),
+            // Neither is there, and the usual subject says why.
+            Err(_) => Err(trouble),
+        }
+    }
+
     /// Asks JetStream for something that changes nothing, as in `STREAM.INFO.NAME`.
     pub(crate) async fn read(&self, verb: &str, body: &Value) -> Result<Value> {
-        parse(&self.ask(&format!("$JS.API.{verb}"), text(body).as_bytes()).await?)
+        let subject = format!("{}.{verb}", self.account().await?.api());
+        parse(&self.ask(&subject, text(body).as_bytes()).await?)
     }
 
     /// Has JetStream change something, as in `STREAM.DELETE.NAME`.
     pub(crate) async fn change(&self, verb: &str, body: &Value) -> Result<Value> {
-        parse(&self.request(&format!("$JS.API.{verb}"), &[], text(body).as_bytes()).await?)
+        let subject = format!("{}.{verb}", self.account().await?.api());
+        parse(&self.request(&subject, &[], text(body).as_bytes()).await?)
     }
 
     /// Returns what a stream is; `None` if there is none.

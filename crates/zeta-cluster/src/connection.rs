@@ -9,14 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::{
-    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request,
-    RequestErrorKind, ServerError, Subscriber,
+    Client, ConnectError, ConnectErrorKind, Event, HeaderMap, Message, Request, RequestErrorKind,
+    ServerError, Subscriber, rustls,
 };
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{sleep, timeout};
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::{Cause, Error, Kind, Result};
 
-use crate::setting::{Servers, Setting, log_in};
+use crate::account::Account;
+use crate::login;
+use crate::setting::{Servers, Setting};
 use crate::trouble::Trouble;
 
 /// How long one server may take to answer a new connection.
@@ -78,6 +80,8 @@ pub(crate) struct Connection {
     client: Client,
     news: watch::Receiver<News>,
     setting: Setting,
+    /// Found out by the first question to JetStream.
+    pub(crate) account: Arc<OnceCell<Account>>,
 }
 
 impl Connection {
@@ -93,7 +97,7 @@ impl Connection {
         let is_connected = Arc::clone(&connected);
         let delay =
             move |_| if is_connected.load(Ordering::Relaxed) { NEVER } else { Duration::ZERO };
-        let options = ConnectOptions::new()
+        let options = login::options(setting)?
             .name("zeta")
             .connection_timeout(CONNECT)
             .ping_interval(Duration::from_secs(5))
@@ -105,10 +109,6 @@ impl Connection {
                 tell.send_modify(|news| news.add(event));
                 std::future::ready(())
             });
-        let options = match &setting.credentials {
-            Some(path) => log_in(options, path)?,
-            None => options,
-        };
         let opened = timeout(limit.min(CONNECT_ALL), options.connect(setting.servers.list()));
         let client = match opened.await {
             Ok(Ok(client)) => client,
@@ -116,13 +116,14 @@ impl Connection {
             Err(_) => return Err(not_reached(&setting.servers, "it did not answer in time")),
         };
         connected.store(true, Ordering::Relaxed);
-        Ok(Connection { client, news, setting: setting.clone() })
+        Ok(Connection { client, news, setting: setting.clone(), account: Arc::default() })
     }
 
     /// Makes another connection. They begin with the servers in turn.
     pub(crate) async fn another(&self, at: usize) -> Result<Connection> {
-        let Setting { servers, credentials } = self.setting.clone();
-        Connection::open(&Setting { servers: servers.beginning_with(at), credentials }).await
+        let setting = self.setting.clone();
+        let servers = setting.servers.beginning_with(at);
+        Connection::open(&Setting { servers, ..setting }).await
     }
 
     /// The addresses that were given.
@@ -245,15 +246,19 @@ fn not_connected(servers: &Servers, error: &ConnectError) -> Error {
     let reason = std::error::Error::source(error).map(ToString::to_string);
     let reason = reason.unwrap_or_else(|| error.to_string());
     let wrong = |text: String| Error::new(Kind::Unsafe, text);
+    if let Some(reason) = broken_tls(error) {
+        return wrong(format!("no TLS with the NATS server at {servers}: {reason}")).hint(
+            "certificates that are trusted: --ca or cluster_ca; that of this client: --cert and \
+             --key, or cluster_cert and cluster_key",
+        );
+    }
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            wrong(format!("the NATS server at {servers} refuses the login: {reason}"))
+            let text = format!("the NATS server at {servers} refuses the login: {reason}");
+            wrong(text)
+                .with_cause(Cause::LoginRefused)
                 .hint("name the file with the login: --credentials, or cluster_credentials")
         }
-        ConnectErrorKind::Tls => wrong(format!(
-            "no TLS with the NATS server at {servers}: {reason}"
-        ))
-        .hint("certificates that shall be trusted stand in the file that SSL_CERT_FILE names"),
         ConnectErrorKind::ServerParse => wrong(format!("{servers} is no address: {reason}")),
         _ if is_foreign(error) => {
             wrong(format!("what answers at {servers} is no NATS server: {reason}"))
@@ -261,6 +266,22 @@ fn not_connected(servers: &Servers, error: &ConnectError) -> Error {
         }
         _ => not_reached(servers, &reason),
     }
+}
+
+/// Returns why TLS failed, if it did. A server refuses a client's certificate after the client
+/// believes that all is well, so the reason may stand below an error of reading.
+fn broken_tls(error: &ConnectError) -> Option<String> {
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let found = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(found) = found.or_else(|| error.downcast_ref::<rustls::Error>()) {
+            return Some(found.to_string());
+        }
+        next = error.source();
+    }
+    let is_tls = error.kind() == ConnectErrorKind::Tls;
+    is_tls.then(|| std::error::Error::source(error).map_or(error.to_string(), |e| e.to_string()))
 }
 
 /// Reports whether the other end spoke another protocol.

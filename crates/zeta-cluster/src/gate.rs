@@ -32,11 +32,11 @@ pub(crate) const SERIALIZED: Version = Version(2, 9, 21);
 
 /// The version of a server: major, minor, patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
+pub struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
 impl Version {
     /// Reads a version, as in `2.9.10` or `2.12.0-beta.1`.
-    pub(crate) fn parse(text: &str) -> Option<Version> {
+    pub fn parse(text: &str) -> Option<Version> {
         let plain = text.split(['-', '+']).next().unwrap_or_default();
         let mut parts = plain.split('.').map(|part| part.parse().ok());
         Some(Version(parts.next()??, parts.next()??, parts.next()??))

@@ -59,7 +59,8 @@ impl Identity {
             Err(error) => return Err(broken(&path, &error)),
         };
         let (node, cluster, public) = read(&bytes).map_err(|damage| broken(&path, &damage))?;
-        let key = find_key(dir)?.ok_or_else(|| broken(&dir.join(SEED_FILE), &"it is missing"))?;
+        let key = find_key(&dir.join(SEED_FILE))?
+            .ok_or_else(|| broken(&dir.join(SEED_FILE), &"it is missing"))?;
         if key.public_key() != public {
             let why = format!("it is not the key of {public}, which {IDENTITY_FILE} names");
             return Err(broken(&dir.join(SEED_FILE), &why));
@@ -72,7 +73,7 @@ impl Identity {
     /// # Errors
     /// The directory belongs to another node or cluster already, or cannot be written.
     pub fn bind(dir: &Path, node: &Label, cluster: &Id) -> Result<Identity> {
-        let key = find_or_make_key(dir)?;
+        let key = find_or_make_key(&dir.join(SEED_FILE))?;
         if let Some(found) = Identity::find(dir)? {
             return match found.node == *node && found.cluster == *cluster {
                 true => Ok(found),
@@ -87,6 +88,17 @@ impl Identity {
         temp_file::keep(&path, TEMP, fields.render().as_bytes())
             .map_err(|error| broken(&path, &error))?;
         Ok(Identity { node: node.clone(), cluster: cluster.clone(), dir: dir.to_owned(), key })
+    }
+
+    /// Refuses another node.
+    ///
+    /// # Errors
+    /// The identity is that of another node.
+    pub fn expect_node(&self, node: &Label) -> Result<()> {
+        match self.node == *node {
+            true => Ok(()),
+            false => Err(bound_otherwise(self, node, &self.cluster)),
+        }
     }
 
     /// The public half of the key: `U` and 55 letters and digits.
@@ -113,53 +125,54 @@ fn read(bytes: &[u8]) -> std::result::Result<(Label, Id, String), Damage> {
     Ok((node, cluster, text("public_key")?.into_owned()))
 }
 
-/// Reads the key in a directory; `None` if there is none.
+/// Reads the key in a file; `None` if there is none.
 ///
 /// # Errors
 /// Others can read it, or it is no seed of a user.
-pub fn find_key(dir: &Path) -> Result<Option<KeyPair>> {
-    let path = dir.join(SEED_FILE);
-    let bytes = match read_plain(&path, BYTES_MAX) {
+pub fn find_key(path: &Path) -> Result<Option<KeyPair>> {
+    let bytes = match read_plain(path, BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(broken(&path, &error)),
+        Err(error) => return Err(broken(path, &error)),
     };
-    let mode = path.metadata().map_err(|error| broken(&path, &error))?.mode();
+    let mode = path.metadata().map_err(|error| broken(path, &error))?.mode();
     if mode & 0o077 != 0 {
         let why = format!("others may read or write it (mode {:04o})", mode & 0o7777);
-        return Err(broken(&path, &why)
+        return Err(broken(path, &why)
             .hint("it needs the mode 0600; if another user read it already, make a new key"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| broken(&path, &"it holds no seed"))?;
+    let text = String::from_utf8(bytes).map_err(|_| broken(path, &"it holds no seed"))?;
     match KeyPair::from_seed(text.trim()) {
         Ok(key) if key.key_pair_type() == KeyPairType::User => Ok(Some(key)),
-        _ => Err(broken(&path, &"it holds no seed of a user (SU…)")),
+        _ => Err(broken(path, &"it holds no seed of a user (SU…)")),
     }
 }
 
-/// Reads the key in a directory, and makes it first if there is none. Of several callers at once,
-/// all get the same.
+/// Reads the key in a file, and makes it first if there is none. Of several callers at once, all
+/// get the same.
 ///
 /// # Errors
-/// The directory cannot be written, or holds something else.
-pub fn find_or_make_key(dir: &Path) -> Result<KeyPair> {
-    if let Some(key) = find_key(dir)? {
+/// The directory cannot be written, or the file holds something else.
+pub fn find_or_make_key(path: &Path) -> Result<KeyPair> {
+    if let Some(key) = find_key(path)? {
         return Ok(key);
     }
-    let path = dir.join(SEED_FILE);
-    let made = make_key(dir, &path);
-    match made {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(broken(&path, &error)),
-        _ => find_key(dir)?.ok_or_else(|| broken(&path, &"it is gone again")),
+    match make_key(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(broken(path, &error)),
+        _ => find_key(path)?.ok_or_else(|| broken(path, &"it is gone again")),
     }
 }
 
-fn make_key(dir: &Path, path: &Path) -> std::io::Result<()> {
+fn make_key(path: &Path) -> std::io::Result<()> {
     temp_file::private_dir(path)?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or(std::io::Error::from(ErrorKind::InvalidInput))?;
     let seed = KeyPair::new_user().seed().map_err(std::io::Error::other)?;
-    let opened = std::fs::File::open(dir)?;
-    put_file(opened.as_fd(), SEED_FILE, format!("{seed}\n").as_bytes(), 0o600.into())?;
-    opened.sync_all()
+    let dir = std::fs::File::open(
+        path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")),
+    )?;
+    put_file(dir.as_fd(), name, format!("{seed}\n").as_bytes(), 0o600.into())?;
+    dir.sync_all()
 }
 
 fn bound_otherwise(found: &Identity, node: &Label, cluster: &Id) -> Error {

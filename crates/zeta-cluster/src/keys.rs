@@ -41,13 +41,25 @@ impl Keys {
     /// It cannot be read, or a line is not one of its kinds.
     pub fn load(dir: &Path) -> Result<Keys> {
         let path = dir.join(KEYS_FILE);
-        let bytes = match read_plain(&path, BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(broken(&path, &error)),
-        };
+        match read_plain(&path, BYTES_MAX) {
+            Ok(bytes) => Keys::parse(&bytes, path),
+            Err(error) if error.kind() == ErrorKind::NotFound => Keys::parse(b"", path),
+            Err(error) => Err(broken(&path, &error)),
+        }
+    }
+
+    /// Reads a file of the same form, which must be there.
+    ///
+    /// # Errors
+    /// As [`Keys::load`].
+    pub fn read(path: &Path) -> Result<Keys> {
+        let bytes = read_plain(path, BYTES_MAX).map_err(|error| broken(path, &error))?;
+        Keys::parse(&bytes, path.to_owned())
+    }
+
+    fn parse(bytes: &[u8], path: PathBuf) -> Result<Keys> {
         let mut keys = Keys { path, ..Keys::default() };
-        for (at, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
+        for (at, line) in String::from_utf8_lossy(bytes).lines().enumerate() {
             if keys.add_line(line.trim()).is_none() {
                 let why = format!("line {} is not 'NODE KEY', with a key U… for each node", at + 1);
                 return Err(broken(&keys.path, &why));
@@ -64,6 +76,11 @@ impl Keys {
             self.strict = true;
             return Some(());
         }
+        self.add(line)
+    }
+
+    /// Adds the line of a node; `None` if it is none, or if the node has a key already.
+    pub fn add(&mut self, line: &str) -> Option<()> {
         let (node, key) = line.split_once(char::is_whitespace)?;
         let (node, key) = (node.parse::<Label>().ok()?, key.trim());
         is_public_key(key).then_some(())?;

@@ -1,7 +1,8 @@
 //! The cluster: what nodes share, in streams of NATS JetStream.
 //!
-//! - `setting`: where the servers are, and the login.
+//! - `setting`: where the servers are. `login`: logins, and the certificates of TLS.
 //! - `connection`: one connection; each request ends as an answer, a refusal, or as unknown.
+//! - `account`: whose account a login belongs to.
 //! - `api`: JetStream's own requests. `trouble`: their refusals, and what they mean for a caller.
 //! - `store`: the blocking functions that all others use: read, and compare-and-set.
 //! - `stream`: the settings of the streams. `meta`: the record of the cluster.
@@ -10,21 +11,26 @@
 //! - `member`: a node's connection, which signs what it writes and judges what it reads.
 //! - `bridge`: the process that sends the records of this node and keeps copies of the others'.
 //! - `lease`: the leases of the cluster, for the verbs of leases.
-//! - `gate`: what a server can do, proven on it. `init`, `status`: the verbs.
+//! - `gate`: what a server can do, proven on it. `init`, `join`, `status`: the verbs.
+//! - `server_config`: the configuration of the servers, with an account for each node.
 #![forbid(unsafe_code)]
 
+mod account;
 mod api;
 pub mod bridge;
 mod connection;
 pub mod gate;
 pub mod identity;
 pub mod init;
+pub mod join;
 pub mod keys;
 pub mod lease;
+mod login;
 pub mod member;
 pub mod meta;
 mod monitor;
 pub mod report;
+pub mod server_config;
 mod setting;
 pub mod signer;
 pub mod status;
@@ -32,6 +38,7 @@ pub mod store;
 mod stream;
 pub mod trouble;
 
+pub use account::Account;
 pub use api::{Stored, Write};
 pub use monitor::Monitors;
-pub use setting::{AddressError, Servers, Setting};
+pub use setting::{AddressError, Servers, Setting, Tls};

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use zeta_core::json::Object;
 use zeta_core::time::format_utc;
 
+use crate::account::Account;
 use crate::gate::RACERS;
 use crate::init::Initialized;
+use crate::join::{Joined, Key};
+use crate::keys::Keys;
 use crate::meta::Meta;
 use crate::status::{PowerSafe, Status, StreamStatus};
 
@@ -60,12 +63,77 @@ fn record(object: &mut Object, meta: &Meta) {
     object.text("created_at", &format_utc(meta.created_us));
 }
 
+/// The key of a node, and what became of its joining, as JSON.
+pub fn joined(key: &Key, joined: Option<&Joined>) -> Object {
+    let mut object = Object::new();
+    object.flag("joined", matches!(joined, Some(Joined::Yes { .. })));
+    object.text("node", key.node.as_str()).text("public_key", &key.public_key);
+    object.text("line", &key.line()).flag("key_made", key.made);
+    match joined {
+        Some(Joined::Yes { cluster, before, servers, account }) => {
+            object.text("cluster", cluster.as_str()).flag("joined_before", *before);
+            object.text("servers", servers).text("account", account.word());
+        }
+        Some(Joined::Waits { servers }) => {
+            object.text("servers", servers);
+        }
+        None => {}
+    }
+    object
+}
+
+/// The same for people. `unnamed` is whether the configuration names no server.
+pub fn joined_text(key: &Key, joined: &Joined, unnamed: bool) -> String {
+    let (node, line) = (&key.node, key.line());
+    match joined {
+        Joined::Yes { cluster, before, servers, account } => {
+            let verb = if *before { "is" } else { "is now" };
+            let mut text = format!("{node} {verb} a node of the cluster {cluster} at {servers}");
+            let _ = write!(text, "\nits line: {line}\n{}", trusting(*account));
+            if unnamed {
+                let _ = write!(
+                    text,
+                    "\nfor all later calls, in the configuration: cluster_server = \"{servers}\""
+                );
+            }
+            text
+        }
+        Joined::Waits { servers } => format!(
+            "the servers at {servers} do not know {node} yet\n\
+             the operator adds this line to the file of the nodes: {line}\n\
+             and gives the servers what 'zeta cluster config --nodes FILE' prints; then repeat \
+             this call"
+        ),
+    }
+}
+
+/// The configuration of a server as JSON.
+pub fn server_config(admin: &str, nodes: &Keys, text: &str) -> Object {
+    let mut object = Object::new();
+    object.text("admin", admin).text("config", text);
+    object.objects("nodes", nodes.iter(), |object, (node, key)| {
+        object.text("node", node.as_str()).text("public_key", key);
+    });
+    object
+}
+
+/// What the account of a login means for the nodes.
+fn trusting(account: Account) -> &'static str {
+    match account {
+        Account::Node => "this node has an account of its own, and can write only what is its own",
+        Account::Store => {
+            "this login has the account of the store: those that have it trust each other"
+        }
+    }
+}
+
 /// The state of the cluster as JSON.
 pub fn status(status: &Status) -> Object {
     let mut object = Object::new();
     object.flag("healthy", status.exit_status() == 0);
     object.text("servers", &status.servers).text("server_name", &status.server_name);
-    object.text("version", &status.version).text("power_safe", status.power_safe.word());
+    object.text("version", &status.version).text("account", status.account.word());
+    object.text("power_safe", status.power_safe.word());
     if let Some(meta) = &status.meta {
         record(&mut object, meta);
     }
@@ -92,6 +160,7 @@ pub fn status_text(status: &Status) -> String {
             meta.held.cluster, meta.held.epoch
         );
     }
+    let _ = write!(text, "\naccount  {}", trusting(status.account));
     let _ = write!(text, "\npower    {}", power(status.power_safe));
     for stream in &status.streams {
         let StreamStatus { name, leader, messages, bytes, max_bytes, .. } = stream;

@@ -1,16 +1,10 @@
-//! Where the servers are, and how the caller logs in there.
+//! Where the servers are, and which files have the login and the certificates.
 
 use std::fmt;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use async_nats::{ConnectOptions, ServerAddr};
-use zeta_os::error::{Error, Kind, Result};
-use zeta_os::files::read_plain;
-
-/// Most bytes of a file with credentials.
-const CREDENTIALS_MAX: u64 = 16 * 1024;
+use async_nats::ServerAddr;
 
 /// What a call says about its connection.
 #[derive(Debug, Clone)]
@@ -19,6 +13,26 @@ pub struct Setting {
     pub servers: Servers,
     /// The file with the login; without it, none is sent.
     pub credentials: Option<PathBuf>,
+    /// The files of TLS.
+    pub tls: Tls,
+}
+
+/// The files of TLS. Where one is named, a connection without TLS is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates that are trusted, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate of this client.
+    pub cert: Option<PathBuf>,
+    /// The key of that certificate.
+    pub key: Option<PathBuf>,
+}
+
+impl Setting {
+    /// These servers, without a login and without certificates.
+    pub fn new(servers: Servers) -> Setting {
+        Setting { servers, credentials: None, tls: Tls::default() }
+    }
 }
 
 /// Addresses of servers, as in `nats://a.lan:4222,nats://b.lan:4222`.
@@ -83,47 +97,6 @@ fn address(text: &str) -> std::result::Result<ServerAddr, AddressError> {
         ));
     }
     Ok(server)
-}
-
-/// Adds the login in the file to the options of a connection.
-pub(crate) fn log_in(options: ConnectOptions, path: &Path) -> Result<ConnectOptions> {
-    let text = read(path)?;
-    if text.contains("-----BEGIN NATS USER JWT-----") {
-        return options.credentials(&text).map_err(|_| unknown_form(path));
-    }
-    let line = text.trim();
-    if line.contains(char::is_whitespace) {
-        return Err(unknown_form(path));
-    }
-    match line.split_once(':') {
-        Some((user, password)) => {
-            Ok(options.user_and_password(user.to_owned(), password.to_owned()))
-        }
-        None if line.starts_with("SU") => Ok(options.nkey(line.to_owned())),
-        None => Err(unknown_form(path)),
-    }
-}
-
-/// Reads a file that only its owner can read, who is this user or root.
-fn read(path: &Path) -> Result<String> {
-    let shown = zeta_os::given_path::shown(path);
-    let unsafe_because =
-        |why: String| Error::new(Kind::Unsafe, format!("the credentials: {shown}: {why}"));
-    let bytes =
-        read_plain(path, CREDENTIALS_MAX).map_err(|error| unsafe_because(error.to_string()))?;
-    let meta = path.metadata().map_err(|error| unsafe_because(error.to_string()))?;
-    if meta.mode() & 0o077 != 0 {
-        let why = format!("others may read or write it (mode {:04o})", meta.mode() & 0o7777);
-        return Err(unsafe_because(why)
-            .hint("it needs the mode 0600; if another user read it already, make a new login"));
-    }
-    String::from_utf8(bytes).map_err(|_| unknown_form(path))
-}
-
-fn unknown_form(path: &Path) -> Error {
-    let shown = zeta_os::given_path::shown(path);
-    Error::new(Kind::Unsafe, format!("the credentials: {shown}: it holds no login of NATS"))
-        .hint("a login is a .creds file, the seed of an nkey (SU…), or a line USER:PASSWORD")
 }
 
 #[cfg(test)]

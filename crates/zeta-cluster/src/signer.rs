@@ -144,7 +144,8 @@ impl Signer {
     }
 }
 
-fn card_key(body: &[u8]) -> Option<String> {
+/// The public key that a card holds.
+pub(crate) fn card_key(body: &[u8]) -> Option<String> {
     match parse(body, RECORD_MAX) {
         Ok(Text::Own(fields)) => fields.text(CARD_KEY).map(|key| key.into_owned()),
         _ => None,
@@ -256,7 +257,7 @@ mod tests {
         assert!(Identity::find(&dir.0).unwrap_err().to_string().contains("0640"));
         std::fs::remove_file(&seed).unwrap();
         assert!(Identity::find(&dir.0).unwrap_err().to_string().contains("missing"));
-        crate::identity::find_or_make_key(&dir.0).unwrap();
+        crate::identity::find_or_make_key(&dir.0.join(crate::identity::SEED_FILE)).unwrap();
         assert!(Identity::find(&dir.0).unwrap_err().to_string().contains("not the key"));
     }
 

@@ -6,6 +6,7 @@ use zeta_core::cluster::epoch::WIRE;
 use zeta_core::cluster::subject::Stream;
 use zeta_os::error::{Kind, Result};
 
+use crate::account::Account;
 use crate::api::Info;
 use crate::connection::Connection;
 use crate::gate::{SERIALIZED, Version};
@@ -85,6 +86,8 @@ pub struct Status {
     pub server_name: String,
     /// Its version.
     pub version: String,
+    /// Whose account the login belongs to.
+    pub account: Account,
     /// The record of the cluster.
     pub meta: Option<Meta>,
     /// Whether acknowledged writes outlive a loss of power.
@@ -145,7 +148,9 @@ async fn run(
     let seen = stream::ALL.into_iter().zip(&found);
     let streams = seen.filter_map(|(stream, info)| Some(stream_status(stream, info.as_ref()?)));
     let (servers, streams) = (connection.servers().to_string(), streams.collect());
-    Ok(Status { servers, server_name, version, meta, power_safe, streams, findings })
+    // It was found out by the first question.
+    let account = connection.account().await.unwrap_or(Account::Store);
+    Ok(Status { servers, server_name, version, account, meta, power_safe, streams, findings })
 }
 
 /// The names of the servers that keep a stream; `answered` is the one that was asked.
@@ -221,6 +226,14 @@ fn findings(
         let hint = "take nats-server 2.10 or later on all servers";
         findings.push(finding(wrong, "several_winners", text, hint));
     }
+    if has_known_holes(version) {
+        let text = format!(
+            "nats-server {version} has holes that are published (CVE-2026-33248, CVE-2026-33223)"
+        );
+        let hint = "take 2.11.15, 2.12.6 or later, or a distribution that mends its own; never \
+                    use verify_and_map";
+        findings.push(finding(None, "known_holes", text, hint));
+    }
     for (stream, info) in stream::ALL.into_iter().zip(found) {
         stream_findings(stream, info.as_ref(), replicas, &mut findings);
     }
@@ -230,6 +243,13 @@ fn findings(
         None => 2,
     });
     findings
+}
+
+/// Reports whether a version is older than the mends of both published holes.
+fn has_known_holes(version: &str) -> bool {
+    Version::parse(version).is_some_and(|version| {
+        version < Version(2, 11, 15) || (Version(2, 12, 0)..Version(2, 12, 6)).contains(&version)
+    })
 }
 
 /// Adds what is wrong with one stream; all are kept by so many servers.
@@ -300,6 +320,7 @@ mod tests {
             servers: String::new(),
             server_name: String::new(),
             version: version.to_owned(),
+            account: Account::Store,
             meta: None,
             power_safe: PowerSafe::Unknown,
             streams: Vec::new(),
@@ -326,9 +347,11 @@ mod tests {
         };
         for (found, meta, version, wanted, status) in [
             (good.clone(), Some(&meta), "2.15.1", vec![], 0),
-            (good.clone(), Some(&meta), "2.9.10", vec!["several_winners"], 7),
-            (infos(1, |_, _| {}), Some(&meta), "2.9.10", vec![], 0),
-            (infos(1, |_, _| {}), Some(&later), "2.9.10", vec!["other_version"], 7),
+            (good.clone(), Some(&meta), "2.9.10", vec!["several_winners", "known_holes"], 7),
+            (infos(1, |_, _| {}), Some(&meta), "2.9.10", vec!["known_holes"], 0),
+            (infos(1, |_, _| {}), Some(&meta), "2.12.5", vec!["known_holes"], 0),
+            (infos(1, |_, _| {}), Some(&meta), "2.11.15", vec![], 0),
+            (infos(1, |_, _| {}), Some(&later), "2.15.1", vec!["other_version"], 7),
             (good, None, "2.15.1", vec!["record_lost"], 7),
             (vec![None, None, None, None], None, "2.9.10", vec!["not_initialized"], 7),
             (lease(|a| *a = Value::Null), Some(&meta), "2.15.1", vec!["stream_lost"], 7),

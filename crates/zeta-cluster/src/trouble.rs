@@ -4,6 +4,8 @@ use std::fmt;
 
 use zeta_os::error::{Error, Kind};
 
+use crate::account::MAPPED;
+
 /// The end of a request that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
@@ -51,6 +53,11 @@ impl Trouble {
                 "the server, or the account of this login, has no JetStream: switch it on in the \
                  configuration of the server",
             ),
+            Trouble::NoResponders(subject) if subject.starts_with(MAPPED) => (
+                Kind::Unsafe,
+                "the account of a node may not do that: name the login of the administrator: \
+                 --credentials",
+            ),
             Trouble::NoResponders(_) => (
                 Kind::Busy,
                 "nothing was done: 'zeta cluster status' says which stream is missing, or has no \
@@ -85,6 +92,9 @@ fn advice(code: u64) -> (Kind, &'static str) {
             "the server has too little room: raise max_file_store, or the limits of the account",
         ),
         Trouble::FULL => (Kind::Unsafe, "the stream is full: 'zeta cluster status' shows how full"),
+        Trouble::NO_STREAM => {
+            (Kind::Unsafe, "'zeta cluster status' says whether it was lost or was never made")
+        }
         10065 => (Kind::Unsafe, "another stream has these subjects: use another account for zeta"),
         _ => (Kind::Fault, ""),
     }

@@ -61,6 +61,8 @@ pub enum Cause {
     /// This process may see another directory than other processes do, because of its mounts. The
     /// hints say how a systemd unit avoids that.
     OtherView,
+    /// A server does not know this login.
+    LoginRefused,
 }
 
 /// One next step after an error: a sentence for people.

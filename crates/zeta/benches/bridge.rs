@@ -66,7 +66,7 @@ impl Node {
     }
 
     fn setting(&self) -> Setting {
-        Setting { servers: self.url.parse().unwrap(), credentials: None }
+        Setting::new(self.url.parse().unwrap())
     }
 
     /// Puts a marker into its directory, as a verb does.

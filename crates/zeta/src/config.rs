@@ -24,7 +24,7 @@ pub const USER_FILE: &str = "zeta/config.toml";
 /// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 18] = [
     "state_dir",
     "node",
     "agent",
@@ -40,6 +40,9 @@ const KEYS: [&str; 15] = [
     "cluster_dir",
     "lease_scope",
     "claim_scope",
+    "cluster_ca",
+    "cluster_cert",
+    "cluster_key",
 ];
 
 /// The values of the files, checked.
@@ -69,12 +72,18 @@ pub struct Config {
     pub cluster_credentials: Option<PathBuf>,
     /// The monitoring ports of the servers.
     pub cluster_monitor: Option<Monitors>,
-    /// The directory of the node's identity in the cluster.
+    /// The directory with the identity of this node in its cluster.
     pub cluster_dir: Option<PathBuf>,
     /// The scope of leases that name none.
     pub lease_scope: Option<Scope>,
     /// The scope of claims that name none.
     pub claim_scope: Option<Scope>,
+    /// The certificates that are trusted there.
+    pub cluster_ca: Option<PathBuf>,
+    /// The certificate of this client.
+    pub cluster_cert: Option<PathBuf>,
+    /// The key of that certificate.
+    pub cluster_key: Option<PathBuf>,
 }
 
 /// Among which processes a lease has one holder.
@@ -113,6 +122,9 @@ struct Raw {
     cluster_server: Option<toml::Spanned<String>>,
     cluster_credentials: Option<toml::Spanned<String>>,
     cluster_monitor: Option<toml::Spanned<String>>,
+    cluster_ca: Option<toml::Spanned<String>>,
+    cluster_cert: Option<toml::Spanned<String>>,
+    cluster_key: Option<toml::Spanned<String>>,
     cluster_dir: Option<toml::Spanned<String>>,
     lease_scope: Option<toml::Spanned<String>>,
     claim_scope: Option<toml::Spanned<String>>,
@@ -166,6 +178,9 @@ impl Config {
             cluster_server: self.cluster_server.or(below.cluster_server),
             cluster_credentials: self.cluster_credentials.or(below.cluster_credentials),
             cluster_monitor: self.cluster_monitor.or(below.cluster_monitor),
+            cluster_ca: self.cluster_ca.or(below.cluster_ca),
+            cluster_cert: self.cluster_cert.or(below.cluster_cert),
+            cluster_key: self.cluster_key.or(below.cluster_key),
             cluster_dir: self.cluster_dir.or(below.cluster_dir),
             lease_scope: self.lease_scope.or(below.lease_scope),
             claim_scope: self.claim_scope.or(below.claim_scope),
@@ -275,6 +290,9 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         cluster_server: raw.cluster_server.map(servers).transpose()?,
         cluster_credentials: absolute("cluster_credentials", raw.cluster_credentials)?,
         cluster_monitor: raw.cluster_monitor.map(monitors).transpose()?,
+        cluster_ca: absolute("cluster_ca", raw.cluster_ca)?,
+        cluster_cert: absolute("cluster_cert", raw.cluster_cert)?,
+        cluster_key: absolute("cluster_key", raw.cluster_key)?,
         cluster_dir: absolute("cluster_dir", raw.cluster_dir)?,
         lease_scope: scope("lease_scope", raw.lease_scope)?,
         claim_scope: scope("claim_scope", raw.claim_scope)?,
@@ -372,6 +390,8 @@ mod tests {
             ("cluster_server = \"nats://a:b@c\"", ["/c.toml:1", "login", "file"]),
             ("cluster_monitor = \"a:1\"", ["/c.toml:1", "cluster_monitor", "http://"]),
             ("cluster_credentials = \"x\"", ["/c.toml:1", "cluster_credentials", "absolute"]),
+            ("cluster_dir = \"x\"", ["/c.toml:1", "cluster_dir", "absolute"]),
+            ("cluster_key = \"x\"", ["/c.toml:1", "cluster_key", "absolute"]),
             ("node = \"a\"\nnode = \"b\"", ["/c.toml:2", "duplicate", ""]),
         ] {
             let message = message(text);

@@ -14,7 +14,8 @@ use zeta_core::time::Host;
 
 use crate::config::Config;
 use zeta_bus::report::Shape;
-use zeta_cluster::{Monitors, Servers, Setting};
+use zeta_cluster::identity::SEED_FILE;
+use zeta_cluster::{Monitors, Servers, Setting, Tls};
 use zeta_os::error::{Error, Result};
 use zeta_os::host;
 use zeta_state::context::Context;
@@ -118,6 +119,7 @@ pub fn join_tool_session(ctx: &mut Context, agent: Option<&str>) {
 }
 
 /// Returns how the cluster is reached: by the options, the variables, or the configuration files.
+/// Without another login, the key of this node is one.
 ///
 /// # Errors
 /// No server is named, or not as an address.
@@ -135,7 +137,14 @@ pub fn cluster(
     })?;
     let credentials = credentials.or_else(|| path("ZETA_CLUSTER_CREDENTIALS"));
     let credentials = credentials.or_else(|| config.cluster_credentials.clone());
-    Ok(Setting { servers, credentials })
+    let key = || Some(cluster_dir(config).ok()?.join(SEED_FILE)).filter(|key| key.exists());
+    let credentials = credentials.or_else(key);
+    let tls = Tls {
+        ca: path("ZETA_CLUSTER_CA").or_else(|| config.cluster_ca.clone()),
+        cert: path("ZETA_CLUSTER_CERT").or_else(|| config.cluster_cert.clone()),
+        key: path("ZETA_CLUSTER_KEY").or_else(|| config.cluster_key.clone()),
+    };
+    Ok(Setting { servers, credentials, tls })
 }
 
 /// Opens the leases of the cluster, for the first verb that touches one.

@@ -72,7 +72,7 @@ fn measure_server(program: &Path, dir: &Path) -> Outcomes<()> {
 
 fn open(server: &Server) -> Outcomes<Store> {
     let servers = server.url().parse().map_err(|rule: AddressError| rule.to_string());
-    let setting = Setting { servers: servers?, credentials: None };
+    let setting = Setting::new(servers?);
     Ok(Store::open(&setting)?)
 }
 

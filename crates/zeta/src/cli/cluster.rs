@@ -1,17 +1,23 @@
 //! `zeta cluster`: what nodes share, on servers of NATS JetStream.
 
+mod args;
 mod bridge;
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::Args as _;
 use zeta_cluster::bridge::report as bridge_report;
-use zeta_cluster::store::Store;
+use zeta_cluster::identity::find_or_make_key;
+use zeta_cluster::join::{self, Joined};
+use zeta_cluster::keys::{Keys, is_public_key};
+use zeta_cluster::server_config::{self, Wanted};
 use zeta_cluster::{init, report, status};
 use zeta_core::cluster::lease::TTL_MIN_MS;
+use zeta_core::name::Label;
 use zeta_core::time::parse_duration;
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Error, Kind, Result};
 
+use self::args::{ConfigArgs, InitArgs, JoinArgs, StatusArgs};
 use super::{Call, Noun, Verb, needs_verb, run_verb};
 use crate::environment;
 
@@ -23,9 +29,13 @@ pub(super) const NOUN: Noun = Noun {
     run: |call| run_verb(call, VERBS),
 };
 
+/// The key of the administrator of the servers, in the directory of the identity.
+const ADMIN_FILE: &str = "admin.nk";
+
 const EXAMPLES: &str = "\
 Examples:
   zeta cluster init --server nats://hub.lan:4222
+  zeta cluster join --server nats://hub.lan:4222
   zeta cluster status";
 
 const VERBS: &[Verb] = &[
@@ -37,51 +47,24 @@ const VERBS: &[Verb] = &[
     },
     bridge::VERB,
     Verb {
+        name: "join",
+        about: "Make this machine a node of a cluster, with a key of its own",
+        args: JoinArgs::augment_args,
+        run: run_join,
+    },
+    Verb {
+        name: "config",
+        about: "Print the configuration of the servers, with an account for each node",
+        args: ConfigArgs::augment_args,
+        run: run_config,
+    },
+    Verb {
         name: "status",
         about: "Show the servers, the streams, the record of the cluster, and what is wrong",
         args: StatusArgs::augment_args,
         run: run_status,
     },
 ];
-
-#[derive(Debug, Args)]
-struct ServerArgs {
-    /// Servers, several with commas [default: cluster_server in the configuration]
-    #[arg(long, value_name = "ADDRESS")]
-    server: Option<String>,
-    /// File with the login [default: cluster_credentials in the configuration]
-    #[arg(long, value_name = "FILE")]
-    credentials: Option<PathBuf>,
-}
-
-impl ServerArgs {
-    fn open(self, call: &Call) -> Result<Store> {
-        let setting = environment::cluster(self.server, self.credentials, call.config()?)?;
-        Store::open(&setting)
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Any number of callers may run it, also at once: all of them end with the same cluster. It first
-lets eight writers race on a scratch stream, and refuses a server that lets two of them win. It
-changes no stream that is there with other settings, and makes no new cluster over the rest of an
-old one.
-
-Examples:
-  zeta cluster init --server nats://hub.lan:4222
-  zeta cluster init --server nats://a.lan:4222,nats://b.lan:4222 --replicas 3 --json")]
-struct InitArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-    /// How many servers keep each stream: 1, 3 or 5 [default: as it is there, or 1]
-    #[arg(long, value_name = "N", value_parser = replicas)]
-    replicas: Option<u64>,
-    /// Longest TTL of a lease; after a loss of data nobody is granted a lease for as long
-    /// [default: 15m]
-    #[arg(long, value_name = "TIME")]
-    max_ttl: Option<String>,
-}
 
 /// The bounds of `--max-ttl`, in ms: the shortest TTL of a lease, and a day.
 const MAX_TTL_MS: std::ops::RangeInclusive<u64> = TTL_MIN_MS..=86_400_000;
@@ -92,32 +75,6 @@ fn max_ttl(text: &str) -> Result<u64> {
         true => Ok(ms),
         false => Err(Error::usage(format!("--max-ttl {text:?} is not between 30s and 1d"))),
     }
-}
-
-fn replicas(text: &str) -> std::result::Result<u64, &'static str> {
-    match text {
-        "1" => Ok(1),
-        "3" => Ok(3),
-        "5" => Ok(5),
-        _ => Err("give 1, 3 or 5: of an even number no more servers may fail than of one less"),
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Exit status: 0 if the cluster can be used, 6 if no server is reached or a stream has no leader, 7 if
-something else is wrong.
-
-Examples:
-  zeta cluster status
-  zeta cluster status --server nats://hub.lan:4222 --json
-  zeta cluster status --monitor http://hub.lan:8222     # is it safe when the power fails?")]
-struct StatusArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-    /// Monitoring ports of the servers [default: cluster_monitor in the configuration]
-    #[arg(long, value_name = "ADDRESS")]
-    monitor: Option<String>,
 }
 
 fn run_init(call: &Call) -> Result<u8> {
@@ -144,4 +101,84 @@ fn run_status(call: &Call) -> Result<u8> {
     let text = || report::status_text(&seen) + &bridge_report::text(&here, &ctx);
     call.out.either(object, text)?;
     Ok(seen.exit_status())
+}
+
+fn run_join(call: &Call) -> Result<u8> {
+    let args: JoinArgs = call.args()?;
+    let node = own_node(call)?;
+    let config = call.config()?;
+    let dir = environment::cluster_dir(config)?;
+    let key = join::key(&dir, &node)?;
+    if args.key_only {
+        call.out.either(|| report::joined(&key, None), || key.line())?;
+        return Ok(0);
+    }
+    let joined = join::join(&args.server.setting(config)?, &dir, &key, args.new_key)?;
+    call.out.either(
+        || report::joined(&key, Some(&joined)),
+        || report::joined_text(&key, &joined, config.cluster_server.is_none()),
+    )?;
+    Ok(match joined {
+        Joined::Yes { .. } => 0,
+        Joined::Waits { .. } => Kind::Busy.status(),
+    })
+}
+
+/// Returns the name of this machine's own node: no other one can join from here.
+fn own_node(call: &Call) -> Result<Label> {
+    let mut ctx = call.context()?;
+    let named = ctx.node.take();
+    let own = ctx.open()?.node.name.clone();
+    match named.filter(|named| *named != own) {
+        None => Ok(own),
+        Some(other) => Err(Error::new(
+            Kind::Unsafe,
+            format!("this machine is the node {own}, and cannot join as {other}"),
+        )),
+    }
+}
+
+fn run_config(call: &Call) -> Result<u8> {
+    let args: ConfigArgs = call.args()?;
+    let mut nodes = match &args.nodes {
+        Some(path) => Keys::read(path)?,
+        None => Keys::default(),
+    };
+    for member in &args.members {
+        let line = member.replacen('=', " ", 1);
+        nodes.add(&line).ok_or_else(|| {
+            Error::usage(format!("{member:?} is no NODE=KEY of a node that is not there yet"))
+        })?;
+    }
+    let admin = match args.admin {
+        Some(key) if is_public_key(&key) => key,
+        file => {
+            let path = match file {
+                Some(path) => PathBuf::from(path),
+                None => environment::cluster_dir(call.config()?)?.join(ADMIN_FILE),
+            };
+            let key = find_or_make_key(&path)?.public_key();
+            let shown = path.display();
+            call.out.note(&format!("the login of the administrator: --credentials {shown}"));
+            key
+        }
+    };
+    let tls = args.tls_cert.zip(args.tls_key).zip(args.tls_ca);
+    let wanted = Wanted {
+        admin,
+        server_name: args.server_name,
+        listen: args.listen,
+        monitor: args.monitor_listen,
+        store_dir: args.store_dir,
+        tls: tls.map(|((cert, key), ca)| [cert, key, ca]),
+        routes_listen: args.routes_listen,
+        routes: args.routes,
+        version: args.server_version,
+    };
+    let text = server_config::render(&wanted, &nodes)?;
+    call.out.either(
+        || report::server_config(&wanted.admin, &nodes, &text),
+        || text.trim_end().to_owned(),
+    )?;
+    Ok(0)
 }

@@ -33,7 +33,7 @@ pub fn servers(arena: &Arena, first: usize) -> Vec<String> {
 /// Returns a setting without a login.
 pub fn setting(servers: &[String]) -> Outcomes<Setting> {
     let servers: Servers = servers.join(",").parse().map_err(|error| format!("{error}"))?;
-    Ok(Setting { servers, credentials: None })
+    Ok(Setting::new(servers))
 }
 
 /// The directory with the identity of a node.

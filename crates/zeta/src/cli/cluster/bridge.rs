@@ -1,13 +1,12 @@
 //! `zeta cluster bridge`: the process that connects the state directory of this machine with the
 //! store.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use zeta_cluster::bridge::{self, Level, Options};
 use zeta_os::error::Result;
 
 use super::super::{Call, Verb};
+use super::args::ServerArgs;
 use crate::environment;
 
 pub(super) const VERB: Verb = Verb {
@@ -29,20 +28,16 @@ Examples:
   zeta cluster bridge
   zeta cluster bridge --verbose --server nats://hub.lan:4222")]
 struct BridgeArgs {
-    /// Servers, several with commas [default: cluster_server in the configuration]
-    #[arg(long, value_name = "ADDRESS")]
-    server: Option<String>,
-    /// File with the login [default: cluster_credentials in the configuration]
-    #[arg(long, value_name = "FILE")]
-    credentials: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Log also what needs no attention
     #[arg(long)]
     verbose: bool,
 }
 
 fn run(call: &Call) -> Result<u8> {
-    let BridgeArgs { server, credentials, verbose } = call.args()?;
-    let setting = environment::cluster(server, credentials, call.config()?)?;
+    let BridgeArgs { server, verbose } = call.args()?;
+    let setting = server.setting(call.config()?)?;
     let dir = environment::cluster_dir(call.config()?)?;
     let ctx = call.context()?;
     // The journal reads how much a line matters from its first characters.

@@ -1,16 +1,22 @@
 //! `zeta cluster` and its store, on real servers: Debian's, and a newer one.
 
+mod accounts;
+mod attack;
 mod bridge;
 mod fault;
 mod gate;
 mod init;
+mod join;
 mod lease;
 mod login;
 mod store;
 
 use std::path::PathBuf;
 
-use crate::support::skip;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::support::{Sandbox, skip};
 
 #[path = "../../../../../testing/src/nats.rs"]
 pub(crate) mod nats;
@@ -24,4 +30,23 @@ pub(crate) fn program(test: &str, found: Result<PathBuf, String>) -> Option<Path
 fn programs(test: &str) -> Vec<(&'static str, PathBuf)> {
     let all = [("debian", nats::debian()), ("newer", nats::newer())];
     all.into_iter().filter_map(|(name, found)| Some((name, program(test, found)?))).collect()
+}
+
+/// A login by an nkey, for the plain client.
+fn by_key(seed: &str) -> impl Fn(&str) -> String {
+    let key = nkeys::KeyPair::from_seed(seed.trim()).unwrap();
+    move |nonce| {
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(nonce.as_bytes()).unwrap());
+        format!("\"nkey\":{:?},\"sig\":{signature:?},", key.public_key())
+    }
+}
+
+/// The directory of a node's key and identity in a sandbox.
+fn identity_dir(sandbox: &Sandbox) -> PathBuf {
+    sandbox.dir.join(".local/state/zeta/cluster")
+}
+
+/// The seed of a node that has a key.
+fn seed(sandbox: &Sandbox) -> String {
+    std::fs::read_to_string(identity_dir(sandbox).join("node.nk")).unwrap()
 }

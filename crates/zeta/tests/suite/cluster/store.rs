@@ -13,7 +13,7 @@ use crate::support::{Sandbox, signal, test_name};
 
 fn open(server: &Server) -> Store {
     let servers = server.url().parse().unwrap();
-    Store::open(&Setting { servers, credentials: None }).unwrap()
+    Store::open(&Setting::new(servers)).unwrap()
 }
 
 fn write<'a>(subject: &'a str, expected: u64, body: &'a [u8]) -> Write<'a> {

@@ -12,6 +12,13 @@ fn cluster() {
         check(&sandbox, &["cluster", verb, "--server", "nats://127.0.0.1:1"], 6);
         check(&sandbox, &["cluster", verb, "--server", "ws://a"], 2);
     }
+    assert_eq!(check(&sandbox, &["cluster", "join", "--key-only"], 0)["joined"], false);
+    check(&sandbox, &["cluster", "join", "--server", "nats://127.0.0.1:1"], 6);
+    let key = nkeys::KeyPair::new_user().public_key();
+    let member = format!("node-a={key}");
+    let config = check(&sandbox, &["cluster", "config", "--member", &member], 0);
+    assert_eq!(config["nodes"][0]["public_key"], key);
+    check(&sandbox, &["cluster", "config"], 2);
     let Some(program) = program(test_name!(), nats::debian()) else { return };
     let server = nats::Server::start(&program, &sandbox.dir.join("s"), "").unwrap();
     let url = server.url();
@@ -20,6 +27,7 @@ fn cluster() {
     assert_eq!(call("init", 0)["created"], true);
     assert_eq!(call("init", 0)["created"], false);
     assert_eq!(call("status", 0)["healthy"], true);
+    assert_eq!(call("join", 0)["joined"], true);
     server.client().unwrap().api("STREAM.DELETE.ZETA1_STATE", &serde_json::Value::Null).unwrap();
     assert_eq!(call("init", 7)["error"], "unsafe");
     assert_eq!(call("status", 7)["healthy"], false);

@@ -170,5 +170,5 @@ pub(super) fn copy_dir(from: &Path, to: &Path) {
 
 /// A connection without a login.
 pub(super) fn setting(servers: zeta_cluster::Servers) -> zeta_cluster::Setting {
-    zeta_cluster::Setting { servers, credentials: None }
+    zeta_cluster::Setting::new(servers)
 }

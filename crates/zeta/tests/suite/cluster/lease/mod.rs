@@ -82,7 +82,7 @@ impl Nodes {
 
     /// As [`Nodes::new`], for servers at these addresses.
     pub fn of(url: &str, count: u8) -> Nodes {
-        let setting = Setting { servers: url.parse().unwrap(), credentials: None };
+        let setting = Setting::new(url.parse().unwrap());
         let made = init::init(&Store::open(&setting).unwrap(), Asked::default()).unwrap();
         let cluster = &made.meta.held.cluster;
         let nodes: Vec<Node> = (0..count)
