@@ -10,6 +10,7 @@ mod join;
 mod lease;
 mod login;
 mod store;
+mod tls;
 
 use std::path::PathBuf;
 
