@@ -104,7 +104,7 @@ fn has_record(ctx: &Context, agent: &str) -> bool {
 
 /// Returns whether the message announces a grant that has ended.
 fn is_void(ctx: &Context, envelope: &Envelope) -> bool {
-    let seen = FileSeen { mtime_us: 0, now_us: host::wall_us() };
+    let seen = FileSeen { mtime_us: 0, now_us: host::wall_us(), is_imported: false };
     let message = ClaimMessage::of(envelope, seen);
     let grant: Option<Grant> =
         message.filter(|message| message.action == Action::Claim).and_then(|message| message.grant);

@@ -5,6 +5,7 @@ pub mod claim;
 pub mod clean;
 pub mod directory;
 pub mod doctor;
+pub mod exchange;
 pub mod messages;
 pub mod overview;
 pub mod report;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeta_core::cluster::envelope::{
     Checked, Envelope, Gone, Refusal, SIGNATURE, Trust, judge_received, signature_text,
 };
+use zeta_core::cluster::mail::LEFT;
 use zeta_core::cluster::next_counter;
 use zeta_core::cluster::subject::{Item, Subject, SubjectError};
 use zeta_core::layout::RECORD_MAX;
@@ -96,6 +97,32 @@ impl Signer {
         gone: Option<Gone>,
     ) -> Result<Vec<(String, String)>> {
         let envelope = Envelope::new(self.identity.node.clone(), epoch, counter, gone);
+        self.seal_envelope(&envelope, subject, body)
+    }
+
+    /// As [`Signer::seal`], of a message that has so many ms of its life left.
+    ///
+    /// # Errors
+    /// As [`Signer::seal`].
+    pub fn seal_message(
+        &self,
+        epoch: u64,
+        subject: &Subject,
+        body: &[u8],
+        left_ms: u64,
+    ) -> Result<Vec<(String, String)>> {
+        let node = self.identity.node.clone();
+        let mut envelope = Envelope::new(node, epoch, self.next_counter(), None);
+        envelope.extra.insert(LEFT.to_owned(), left_ms.to_string());
+        self.seal_envelope(&envelope, subject, body)
+    }
+
+    fn seal_envelope(
+        &self,
+        envelope: &Envelope,
+        subject: &Subject,
+        body: &[u8],
+    ) -> Result<Vec<(String, String)>> {
         let signed = envelope.signed_bytes(&self.identity.cluster, subject, body);
         let signature = signature_text(&self.identity.sign(&signed)?);
         let mut headers: Vec<_> = envelope.headers(subject).into_iter().collect();

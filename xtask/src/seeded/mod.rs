@@ -8,6 +8,7 @@ mod core;
 mod history;
 mod hooks;
 mod joint;
+mod mail;
 mod mcp;
 mod trust;
 mod view;
@@ -30,6 +31,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .iter()
         .chain(&bus::BUGS)
         .chain(&cluster::BUGS)
+        .chain(&mail::BUGS)
         .chain(core)
         .chain(&trust::BUGS)
         .chain(&view::BUGS)

@@ -42,6 +42,10 @@ pub(crate) const INBOX: &str = "inbox";
 pub(crate) const CHANNELS: &str = "channels";
 /// Below it: what waits for mail to wake an agent.
 pub(crate) const ARMED: &str = "armed";
+/// Below it: what was sent to other nodes, and what came from them.
+pub(crate) const CLUSTER: &str = "cluster";
+/// Below it: messages of other nodes that have no name in the bus yet.
+const INCOMING: &str = "incoming";
 /// Below it: dead letters.
 const DEAD: &str = "dead";
 /// Below it: the changes of a state directory that were published last.
@@ -188,6 +192,52 @@ impl Bus {
                 Error::below("cannot store the message", &path, errno)
             })?;
         Ok(now_us)
+    }
+
+    /// Returns whether there is a file of this message.
+    pub fn has(&self, id: &str) -> bool {
+        statat(&self.base, file_of(id).as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Writes the file of a message that came from another node, which nobody may write. It has no
+    /// name in the bus yet.
+    pub(crate) fn prepare_incoming(&self, id: &str, bytes: &[u8], mtime_us: i64) -> Result<()> {
+        let dir = self.inner(INCOMING)?;
+        let mode = Mode::from_raw_mode(self.base.sharing.file_mode().as_raw_mode() & !0o222);
+        let _ = unlinkat(&dir, id, AtFlags::empty());
+        write_temp(dir.as_fd(), id, bytes, mode)
+            .and_then(|()| set_modified(&dir, id, mtime_us))
+            .map_err(|errno| {
+                let _ = unlinkat(&dir, id, AtFlags::empty());
+                let path = self.path(INNER).join(INCOMING).join(id);
+                Error::below("cannot store the message", &path, errno)
+            })
+    }
+
+    /// Gives such a file its name in the bus, unless there is one of that name.
+    pub(crate) fn name_incoming(&self, id: &str) -> Result<()> {
+        let (dir, file) = (self.inner(INCOMING)?, file_of(id));
+        match renameat_with(&dir, id, &self.base, file.as_str(), RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::EXIST) => {
+                let _ = unlinkat(&dir, id, AtFlags::empty());
+                Ok(())
+            }
+            Err(errno) => Err(Error::below("cannot store the message", &self.path(&file), errno)),
+        }
+    }
+
+    /// Names the files that a killed call left without a name, if they are listed; the others go.
+    pub(crate) fn finish_incoming(&self, is_listed: impl Fn(&str) -> bool) -> Result<()> {
+        let dir = self.inner(INCOMING)?;
+        let path = self.path(INNER).join(INCOMING);
+        for id in zeta_os::files::list(dir.as_fd(), NAMES_MAX, &path)?.names {
+            match is_listed(&id) {
+                true => self.name_incoming(&id)?,
+                false => _ = unlinkat(&dir, id.as_str(), AtFlags::empty()),
+            }
+        }
+        Ok(())
     }
 
     /// Removes a message; false if it was gone.
@@ -338,7 +388,7 @@ pub(crate) fn open_file(
 }
 
 /// Replaces a small file below a directory as a whole.
-pub(super) fn replace(
+pub(crate) fn replace(
     dir: BorrowedFd<'_>,
     name: &str,
     content: &[u8],

@@ -233,7 +233,7 @@ fn each_mark(dir: &Path, mut take: impl FnMut(String, &str)) {
 }
 
 /// Marks a message as unread for one recipient.
-pub(super) fn mark(bus: &Bus, recipient: &str, envelope: &Envelope) {
+pub(crate) fn mark(bus: &Bus, recipient: &str, envelope: &Envelope) {
     let mark = || -> Option<()> {
         let inbox = bus.inner(INBOX).ok()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;

@@ -285,11 +285,11 @@ pub fn show<T>(
         unread.iter().map(|unread| not_a_message(&bus, unread)).collect();
     let now_us = host::wall_us();
     let mut rows = Vec::with_capacity(headers.len());
-    for (header, mtime_us) in headers {
-        let seen = FileSeen { mtime_us, now_us };
+    for (header, file) in headers {
+        let seen = file.seen(now_us);
         let fate = header.when().fate(seen);
         findings.extend(finding(&header, seen));
-        let (us, stored_us) = (header.when().sent_us(seen), mtime_us);
+        let (us, stored_us) = (header.when().sent_us(seen), file.mtime_us);
         let sent = Sent { topic: &header.topic, from: &header.from, to: &header.to, us, fate };
         if filter.wants(&sent, |first| header.is_in_thread(first)) {
             rows.push(Row { sent_us: us, stored_us, header, fate });
@@ -339,13 +339,13 @@ pub(crate) fn not_a_message(bus: &Bus, unread: &Unread) -> Error {
 pub(crate) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<MessageView> {
     let now_us = host::wall_us();
     let mut wanted = Vec::new();
-    for Message { envelope, mtime_us } in messages {
-        let seen = FileSeen { mtime_us, now_us };
+    for Message { envelope, file } in messages {
+        let seen = file.seen(now_us);
         let fate = envelope.when().fate(seen);
         let us = envelope.when().sent_us(seen);
         let Envelope { topic, from, to, .. } = &envelope;
         if filter.wants(&Sent { topic, from, to, us, fate }, |first| envelope.is_in_thread(first)) {
-            wanted.push(MessageView { sent_us: us, stored_us: mtime_us, envelope, fate });
+            wanted.push(MessageView { sent_us: us, stored_us: file.mtime_us, envelope, fate });
         }
     }
     let order = |view: &MessageView| (view.sent_us, view.stored_us);
@@ -382,7 +382,8 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Message
     let path = bus.path(&file_of(id));
     let envelope = Envelope::parse(&read.bytes, id)
         .map_err(|error| Error::not_safe(&path, error).hint("it is not a message"))?;
-    let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
+    let (mtime_us, is_imported) = (read.times.mtime_us, !read.is_writable);
+    let file = FileSeen { mtime_us, now_us: host::wall_us(), is_imported };
     if let Some(reader) = reader {
         check_surface(reader)?;
         match delivery_log::DeliveryLog::enter(&bus, reader, Duration::ZERO) {

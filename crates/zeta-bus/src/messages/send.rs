@@ -82,24 +82,33 @@ pub fn send(ctx: &Context, dir: &Path, new: &NewText) -> Result<SentText> {
     let envelope = message.envelope()?;
     let bus = Bus::open_or_create(dir)?;
     let handle = ctx.find()?;
-    let recipients = match &new.to {
-        Recipient::Agent(address) => vec![address.as_str().to_owned()],
-        Recipient::Channel(channel) => channel::members(&bus, channel)?,
-        Recipient::All => {
-            let living = handle.as_ref().map(tool_session::living).unwrap_or_default();
-            let mut here: Vec<String> = living.into_iter().map(|(name, _)| name).collect();
-            // A process that waits for mail needs no record.
-            here.extend(wake::all_armed(&bus).unwrap_or_default());
-            here.sort_unstable();
-            here.dedup();
-            here
-        }
-    };
+    let recipients = recipients(&bus, handle.as_ref(), &new.to)?;
     publish_to(&bus, &envelope, &recipients)?;
     let is_reached = |one: &String| matches!(new.to, Recipient::Agent(_)) || *one != envelope.from;
     let reached = recipients.iter().filter(|one| is_reached(one));
     let reached = reached.map(|one| reached_one(handle.as_ref(), &bus, one)).collect();
     Ok(SentText { envelope, reached })
+}
+
+/// Returns the agents of this node that a text is for, as far as they are known.
+pub(crate) fn recipients(
+    bus: &Bus,
+    handle: Option<&NodeHandle<'_>>,
+    to: &Recipient,
+) -> Result<Vec<String>> {
+    Ok(match to {
+        Recipient::Agent(address) => vec![address.as_str().to_owned()],
+        Recipient::Channel(channel) => channel::members(bus, channel)?,
+        Recipient::All => {
+            let living = handle.map(tool_session::living).unwrap_or_default();
+            let mut here: Vec<String> = living.into_iter().map(|(name, _)| name).collect();
+            // A process that waits for mail needs no record.
+            here.extend(wake::all_armed(bus).unwrap_or_default());
+            here.sort_unstable();
+            here.dedup();
+            here
+        }
+    })
 }
 
 /// Finds the message that another one answers.

@@ -273,7 +273,7 @@ impl Mail {
         let path = || opened.base.path.join(file_of(id));
         let read = read(opened.base.as_fd(), file, ENVELOPE_MAX, &opened.base, path);
         // What is no message is named by a list of the bus.
-        let Ok(Some(Bytes { bytes, times })) = read else { return };
+        let Ok(Some(Bytes { bytes, times, .. })) = read else { return };
         let Ok(envelope) = Envelope::parse(&bytes, id) else { return };
         self.times.insert(id.to_owned(), times.mtime_us);
         self.newest.insert((times.mtime_us, id.to_owned()), message(&envelope, times.mtime_us));
@@ -296,7 +296,8 @@ fn said(envelope: &Envelope) -> String {
 
 fn message(envelope: &Envelope, mtime_us: i64) -> Message {
     // The time of a file that lies in the future stays what it is.
-    let sent_us = envelope.when().sent_us(FileSeen { mtime_us, now_us: i64::MAX });
+    let seen = FileSeen { mtime_us, now_us: i64::MAX, is_imported: false };
+    let sent_us = envelope.when().sent_us(seen);
     let said = said(envelope);
     let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
     Message {

@@ -102,7 +102,7 @@ struct Bridge<'b> {
     memory: Memory,
     copies: Copies,
     leases: Leases,
-    mail: Mail,
+    mail: Mail<'b>,
     status: Status,
     manager: Manager,
     /// When changes of the directory are sent.

@@ -7,7 +7,7 @@ use tokio::io::unix::AsyncFd;
 use zeta_os::error::{Error, Kind, Result};
 
 /// A descriptor that the runtime looks at. It is a copy, so that its owner can change meanwhile.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Readable(Option<AsyncFd<OwnedFd>>);
 
 impl Readable {

@@ -188,10 +188,10 @@ impl Bridge<'_> {
         }
         self.copies.keep_only(&self.directory.tree, &self.own, &listed)?;
         self.list_leases(wire).await?;
-        self.mail.begin(wire).await?;
+        self.mail.begin();
         self.directory.look_at_all();
         self.send_changes(wire).await?;
-        self.mail.send(wire).await
+        self.mail.work(wire).await
     }
 
     /// Reads everything in a moment, because something may have been missed.
@@ -219,14 +219,17 @@ impl Bridge<'_> {
                 }
                 Ok(())
             }
-            () = self.mail.changed() => self.mail.send(wire).await,
+            () = self.mail.changed() => {
+                self.mail.look_soon();
+                self.mail.work(wire).await
+            }
             () = sleep_until(due) => self.do_due(wire, feed).await,
         }
     }
 
     fn next_due(&self) -> Instant {
         let mine = [self.send_at, self.tell_at, self.watchdog_at];
-        let others = [self.leases.look_at, self.mail.due_at];
+        let others = [self.leases.look_at, self.mail.due_at()];
         let first = mine.into_iter().chain(others).flatten().min();
         let regular = self.beat_at.min(self.relist_at);
         first.map_or(regular, |first| first.min(regular))
@@ -245,9 +248,7 @@ impl Bridge<'_> {
             self.directory.take_hints();
             self.send_changes(wire).await?;
         }
-        if self.mail.due_at.is_some_and(|at| at <= now) {
-            self.mail.send(wire).await?;
-        }
+        self.mail.work(wire).await?;
         if self.tell_at.is_some_and(|at| at <= now) {
             self.write_status();
         }
@@ -297,6 +298,13 @@ impl Bridge<'_> {
         if stored.subject == Subject::Meta.to_string() {
             return self.take_meta(wire, &stored);
         }
+        if let Ok(Subject::Bus(node)) = Subject::parse(&stored.subject) {
+            // It is read in its turn, and judged then.
+            if node != self.own {
+                self.mail.take(stored.sequence);
+            }
+            return Ok(());
+        }
         let value = match self.open_value(wire, stored)? {
             Some(value) => value,
             None => return Ok(()),
@@ -306,10 +314,8 @@ impl Bridge<'_> {
                 let (node, item) = (node.clone(), item.clone());
                 self.take_record(wire, &node, &item, &value)
             }
-            Subject::State { .. } | Subject::Meta => Ok(()),
+            Subject::State { .. } | Subject::Bus(_) | Subject::Meta => Ok(()),
             Subject::Lease { .. } => Ok(self.take_lease(wire, &value)?),
-            Subject::Bus(node) if *node != self.own => self.mail.take(wire, &value).await,
-            Subject::Bus(_) => Ok(()),
         }
     }
 

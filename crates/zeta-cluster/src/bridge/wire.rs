@@ -142,6 +142,30 @@ impl Wire {
         gone: Option<Gone>,
     ) -> Result<Put> {
         let headers = self.signer.seal(self.meta.held.epoch, counter, subject, body, gone)?;
+        self.publish(subject, expected, expected_on, &headers, body).await
+    }
+
+    /// Writes a message of this node that has so many ms of its life left.
+    pub(super) async fn write_message(
+        &self,
+        subject: &Subject,
+        expected: u64,
+        left_ms: u64,
+        body: &[u8],
+    ) -> Result<Put> {
+        let epoch = self.meta.held.epoch;
+        let headers = self.signer.seal_message(epoch, subject, body, left_ms)?;
+        self.publish(subject, expected, None, &headers, body).await
+    }
+
+    async fn publish(
+        &self,
+        subject: &Subject,
+        expected: u64,
+        expected_on: Option<&str>,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Result<Put> {
         let headers: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let text = subject.to_string();

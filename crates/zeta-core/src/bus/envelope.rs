@@ -94,6 +94,8 @@ pub struct FileSeen {
     pub mtime_us: i64,
     /// Now.
     pub now_us: i64,
+    /// The message came from another node, whose clock may be another one.
+    pub is_imported: bool,
 }
 
 /// Does a message still count?
@@ -210,6 +212,15 @@ impl<'a> Header<'a> {
     /// Reads the text of the message `id` as [`text_of`] returns it, without taking its payload
     /// apart.
     pub fn of(text: &'a str, id: &str) -> Result<Header<'a>, BadEnvelope> {
+        let header = Header::read(text)?;
+        match header.id == id {
+            true => Ok(header),
+            false => Err(BadEnvelope::OtherId(header.id.into_owned())),
+        }
+    }
+
+    /// As [`Header::of`], of a message whose id nothing but its text says.
+    pub fn read(text: &'a str) -> Result<Header<'a>, BadEnvelope> {
         if depth(text) > DEPTH_MAX + 1 {
             return Err(BadEnvelope::TooDeep);
         }
@@ -220,10 +231,7 @@ impl<'a> Header<'a> {
                 _ => BadEnvelope::NotJson(said),
             }
         })?;
-        match header.id == id {
-            true => Ok(Header { text, ..header }),
-            false => Err(BadEnvelope::OtherId(header.id.into_owned())),
-        }
+        Ok(Header { text, ..header })
     }
 
     /// Returns whether it is the first message of this thread, or a later one.
@@ -364,6 +372,13 @@ impl When<'_> {
         }
     }
 
+    /// The time from its sending to its end as they stand there, in µs, at most the longest life of
+    /// a message; `None` if one of them is no time.
+    pub fn life_us(self) -> Option<i64> {
+        let life_us = parse_utc(self.expires_at).ok()? - parse_utc(self.timestamp).ok()?;
+        Some(life_us.clamp(0, us_of(topic::LIFE_MAX_MS)))
+    }
+
     /// Is it dated further in the future than clocks differ?
     ///
     /// A message is not stored before it is sent. So the file's time counts even after that future
@@ -379,13 +394,18 @@ impl When<'_> {
     }
 
     /// Does it still count? One that is dated in the future, or whose end is no time, lives as long
-    /// as its topic allows from the time of its file.
+    /// as its topic allows from the time of its file. One that came from another node lives from
+    /// the time of its file on, which says when it was sent by the clock of this node.
     pub fn fate(self, seen: FileSeen) -> Fate {
         let stored_us = seen.mtime_us.min(seen.now_us);
         let life_ms = topic::known(self.topic).map_or(topic::LIFE_MAX_MS, |topic| topic.life_ms);
-        let life_us = i64::try_from(life_ms).unwrap_or(i64::MAX).saturating_mul(1000);
+        let life_us = us_of(life_ms);
         let longest_us = stored_us.saturating_add(life_us);
         let until_us = match parse_utc(self.expires_at) {
+            Ok(_) if seen.is_imported => match self.life_us() {
+                Some(whole_us) => seen.mtime_us.saturating_add(whole_us),
+                None => longest_us,
+            },
             Ok(until_us) if self.is_future(seen) => until_us.min(longest_us),
             Ok(until_us) => until_us,
             Err(_) => longest_us,
@@ -395,6 +415,10 @@ impl When<'_> {
             false => Fate::Lives(until_us),
         }
     }
+}
+
+fn us_of(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000)
 }
 
 /// How deep brackets nest outside of strings: found before anything is built from the text.

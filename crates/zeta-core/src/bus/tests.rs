@@ -11,7 +11,7 @@ use super::*;
 use crate::lease::Record;
 use crate::time::format_utc;
 
-const SEEN: FileSeen = FileSeen { mtime_us: 1_000_000, now_us: 2_000_000 };
+const SEEN: FileSeen = FileSeen { mtime_us: 1_000_000, now_us: 2_000_000, is_imported: false };
 
 fn envelope(timestamp: &str, expires_at: &str) -> Envelope {
     Envelope {

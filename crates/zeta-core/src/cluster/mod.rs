@@ -23,6 +23,8 @@
 //!   What a former epoch wrote frees nothing until it was seen unchanged for the longest TTL.
 //! - **Epochs** (`epoch`). A store that lost data looks like a healthy one. A bridge remembers
 //!   enough to see it, and then nobody is granted a lease for the longest TTL.
+//! - **Messages** (`mail`). A node sends each message of its bus once, in a chain. A node that
+//!   takes one in counts the rest of its life by its own clock, and keeps the bytes as they are.
 //! - **Cards** (`card`). Each node writes one card every few seconds. Two machines with one name
 //!   are found by their cards.
 //!
@@ -37,6 +39,7 @@ pub mod envelope;
 pub mod epoch;
 pub mod lease;
 pub mod local;
+pub mod mail;
 pub mod peer;
 pub mod remembered;
 pub mod subject;

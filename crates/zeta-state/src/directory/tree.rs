@@ -57,6 +57,8 @@ pub struct Bytes {
     pub bytes: Vec<u8>,
     /// Times.
     pub times: FileTimes,
+    /// Its owner may write it.
+    pub is_writable: bool,
 }
 
 /// The identity and the times of a file or directory when it was examined.
@@ -263,7 +265,8 @@ impl Node {
         max: usize,
         bytes: &mut Vec<u8>,
     ) -> Result<Option<FileTimes>> {
-        read_into(self.fd.as_fd(), file, max, base, || self.path.join(file), bytes)
+        let stat = read_into(self.fd.as_fd(), file, max, base, || self.path.join(file), bytes)?;
+        Ok(stat.map(|stat| times(&stat)))
     }
 
     /// Returns whether the directory was removed or moved away, so that its name means another one
@@ -314,8 +317,9 @@ pub fn read(
     path: impl Fn() -> PathBuf,
 ) -> Result<Option<Bytes>> {
     let mut bytes = Vec::new();
-    let times = read_into(dir, file, max, base, path, &mut bytes)?;
-    Ok(times.map(|times| Bytes { bytes, times }))
+    let stat = read_into(dir, file, max, base, path, &mut bytes)?;
+    let is_writable = |stat: &Stat| stat.st_mode & 0o200 != 0;
+    Ok(stat.map(|stat| Bytes { bytes, times: times(&stat), is_writable: is_writable(&stat) }))
 }
 
 fn read_into(
@@ -325,7 +329,7 @@ fn read_into(
     base: &TrustedDir,
     path: impl Fn() -> PathBuf,
     bytes: &mut Vec<u8>,
-) -> Result<Option<FileTimes>> {
+) -> Result<Option<Stat>> {
     bytes.clear();
     let fd = match open_below(dir, file, RECORD) {
         Ok(fd) => fd,
@@ -350,7 +354,7 @@ fn read_into(
     if size > max && bytes.len() <= max {
         bytes.resize(max + 1, 0);
     }
-    Ok(Some(times(&stat)))
+    Ok(Some(stat))
 }
 
 /// Refuses everything that is not a plain file of a trusted owner (R8).

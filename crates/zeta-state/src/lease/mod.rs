@@ -39,7 +39,7 @@ use zeta_os::{host, process};
 
 /// Parses the bytes of a lease's file, with evidence about the recorded processes.
 pub fn observe(bytes: Option<Bytes>, lease: &RecordName, host: &Host) -> Observed {
-    let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
+    let Some(Bytes { bytes, times, .. }) = bytes else { return Observed::Absent };
     let life = |processes: &Processes| process::life(processes, host);
     observe_text(&parse(&bytes, layout::RECORD_MAX), times, lease, host, life)
 }
@@ -423,7 +423,7 @@ fn break_note(
 
 /// As [`observe`], for callers that go by the token: the state of the processes is not read.
 pub fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
-    let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
+    let Some(Bytes { bytes, times, .. }) = bytes else { return Observed::Absent };
     let unknown = |_: &Processes| ProcessState::Unknown;
     let text = parse(&bytes, layout::RECORD_MAX);
     observe_text(&text, times, lease, &Host::default(), unknown)

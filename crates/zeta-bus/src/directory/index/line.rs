@@ -31,10 +31,15 @@ pub(super) enum About {
     Item(String),
     /// It is a claim, and nobody can see of which item.
     Untold,
+    /// It came from another node, and claims nothing here.
+    Imported,
 }
 
 /// The word for a file that is gone.
 const GONE: &str = "gone";
+
+/// The word for a file that came from another node.
+const IMPORTED: &str = "~";
 
 impl About {
     pub(super) fn of(said: &Said) -> About {
@@ -54,15 +59,20 @@ impl About {
             About::Nothing => "-",
             About::Item(digest) => digest,
             About::Untold => "?",
+            About::Imported => IMPORTED,
         }
     }
 }
 
 impl Line {
     /// The line of a message whose text begins at this place of the pack.
-    pub(super) fn of_message(at: u64, text: &str, mtime_us: i64, said: &Said) -> Line {
+    pub(super) fn of_message(at: u64, text: &str, mtime_us: i64, about: About) -> Line {
         let (at, len) = (i64::try_from(at).unwrap_or(i64::MAX), text.len() as u64);
-        Line { at, len, mtime_us, hash: hash(text.as_bytes()), about: About::of(said) }
+        Line { at, len, mtime_us, hash: hash(text.as_bytes()), about }
+    }
+
+    pub(super) fn is_imported(&self) -> bool {
+        self.about == About::Imported
     }
 
     pub(super) fn is_message(&self) -> bool {
@@ -103,6 +113,7 @@ fn parse(line: &str) -> Option<(&str, Option<Line>)> {
         about: match words.next()? {
             "-" => About::Nothing,
             "?" => About::Untold,
+            IMPORTED => About::Imported,
             digest => About::Item(digest.to_owned()),
         },
     };
@@ -128,7 +139,7 @@ pub(super) fn parse_claims<'t>(text: &'t str, digest: Option<&str>) -> Vec<(&'t 
     for line in text.lines() {
         let wanted = match digest {
             Some(digest) => line.ends_with(digest) || line.ends_with(" ?"),
-            None => !line.ends_with(" -"),
+            None => !line.ends_with(" -") && !line.ends_with(" ~"),
         };
         if wanted || line.ends_with(GONE) {
             match parse(line) {

@@ -36,7 +36,7 @@ use zeta_core::sum::{add_line, hash};
 use self::line::{About, Line, gone, parse_all, parse_claims};
 use self::names::Names;
 use self::parts::{NAMES, PACK, Parts};
-pub use self::snapshot::{Cursor, Message, Snapshot, Unread};
+pub use self::snapshot::{Cursor, FileOf, Message, Snapshot, Unread};
 use self::state::{Owner, State};
 use super::{Bus, file_of, id_of};
 use zeta_os::error::{Error, Kind, Result};
@@ -269,7 +269,7 @@ impl<'a> Index<'a> {
         let (times, broken) = match self.bus.read(file) {
             Ok(None) => return Ok(()),
             Ok(Some(read)) => {
-                let seen = FileSeen { mtime_us: read.times.mtime_us, now_us: look.now_us };
+                let seen = seen_of(&read, look.now_us);
                 let Some(id) = id_of(file) else {
                     self.loose.push(file.to_owned());
                     return Ok(());
@@ -277,7 +277,9 @@ impl<'a> Index<'a> {
                 match judge_file(&read.bytes, id, seen) {
                     (Ok(_), said) => {
                         let (text, at) = (text_of(&read.bytes), look.next.pack);
-                        let line = Line::of_message(at, &text, seen.mtime_us, &said);
+                        let about =
+                            if seen.is_imported { About::Imported } else { About::of(&said) };
+                        let line = Line::of_message(at, &text, seen.mtime_us, about);
                         look.add(file, &line);
                         look.add_text(&text);
                         return Ok(());
@@ -319,7 +321,7 @@ impl<'a> Index<'a> {
         for (file, line) in lines {
             match line.is_message().then(|| self.text_in_pack(&line)).flatten() {
                 Some(text) => {
-                    let seen = FileSeen { mtime_us: line.mtime_us, now_us };
+                    let seen = FileSeen { mtime_us: line.mtime_us, now_us, is_imported: false };
                     self.hear(file, text.as_bytes(), seen, &mut claims);
                 }
                 None => self.hear_file(file, now_us, &mut claims)?,
@@ -346,11 +348,10 @@ impl<'a> Index<'a> {
 
     fn hear_file(&self, file: &str, now_us: i64, claims: &mut Claims) -> Result<()> {
         match self.bus.read(file) {
-            Ok(Some(read)) => {
-                let seen = FileSeen { mtime_us: read.times.mtime_us, now_us };
-                self.hear(file, &read.bytes, seen, claims);
+            Ok(Some(read)) if read.is_writable => {
+                self.hear(file, &read.bytes, seen_of(&read, now_us), claims);
             }
-            Ok(None) => {}
+            Ok(_) => {}
             Err(error) => _ = self.no_message(file, error)?,
         }
         Ok(())
@@ -421,8 +422,9 @@ impl<'a> Index<'a> {
             now_us: host::wall_us(),
         };
         let (text, file) = (envelope.render(), file_of(&envelope.id));
-        let said = judge_said(envelope, FileSeen { mtime_us, now_us: look.now_us });
-        look.add(&file, &Line::of_message(look.next.pack, &text, mtime_us, &said));
+        let seen = FileSeen { mtime_us, now_us: look.now_us, is_imported: false };
+        let about = About::of(&judge_said(envelope, seen));
+        look.add(&file, &Line::of_message(look.next.pack, &text, mtime_us, about));
         look.add_text(&text);
         self.new = (self.state.pack, Vec::new());
         self.save(look);
@@ -465,6 +467,10 @@ impl<'a> Index<'a> {
         let parts = self.parts.as_ref().ok_or(Errno::NOENT)?;
         parts.write_state(&state.render(&self.owner))
     }
+}
+
+fn seen_of(read: &tree::Bytes, now_us: i64) -> FileSeen {
+    FileSeen { mtime_us: read.times.mtime_us, now_us, is_imported: !read.is_writable }
 }
 
 impl Look {

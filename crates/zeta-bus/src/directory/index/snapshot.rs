@@ -1,9 +1,9 @@
 //! The texts of many messages, read at once and parsed only as far as a caller asks.
 
-use zeta_core::bus::{BadEnvelope, Envelope, Header, text_of};
+use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header, text_of};
 use zeta_core::sum::add_line;
 
-use super::line::Line;
+use super::line::{About, Line};
 use crate::directory::{Bus, id_of};
 
 /// How far a reader has read in the index.
@@ -59,8 +59,8 @@ impl Snapshot {
                     let at = self.from + self.pack.len() as u64;
                     let text = text_of(&read.bytes);
                     self.pack.extend_from_slice(text.as_bytes());
-                    let said = zeta_core::bus::claim::Said::Nothing;
-                    Line::of_message(at, &text, read.times.mtime_us, &said)
+                    let about = if read.is_writable { About::Nothing } else { About::Imported };
+                    Line::of_message(at, &text, read.times.mtime_us, about)
                 })
             }
             Err(error) => Err(error.text),
@@ -68,16 +68,16 @@ impl Snapshot {
         self.extents.push((file.to_owned(), read));
     }
 
-    /// The headers of all messages with the modification times of their files, and the files that
-    /// are no messages.
-    pub fn headers(&self) -> (Vec<(Header<'_>, i64)>, Vec<Unread>) {
+    /// The headers of all messages with what their files show, and the files that are no messages.
+    pub fn headers(&self) -> (Vec<(Header<'_>, FileOf)>, Vec<Unread>) {
         let (mut headers, mut unread) = (Vec::with_capacity(self.extents.len()), Vec::new());
         for (file, line) in &self.extents {
             let read = line.clone().and_then(|line| {
                 let text = line.text_in(&self.pack, self.from).unwrap_or_default();
                 let id = id_of(file).unwrap_or_default();
                 let header = Header::of(text, id).map_err(|error| error.to_string())?;
-                Ok((header, line.mtime_us))
+                let (mtime_us, is_imported) = (line.mtime_us, line.is_imported());
+                Ok((header, FileOf { mtime_us, is_imported }))
             });
             match read {
                 Ok(header) => headers.push(header),
@@ -92,9 +92,9 @@ impl Snapshot {
     pub fn messages(&self) -> (Vec<Message>, Vec<Unread>) {
         let (headers, mut unread) = self.headers();
         let mut messages = Vec::with_capacity(headers.len());
-        for (header, mtime_us) in headers {
+        for (header, file) in headers {
             match header.whole() {
-                Ok(envelope) => messages.push(Message { envelope, mtime_us }),
+                Ok(envelope) => messages.push(Message { envelope, file }),
                 Err(error) => {
                     let file = crate::directory::file_of(&header.id);
                     unread.push(Unread { file, reason: error.to_string() });
@@ -110,8 +110,24 @@ impl Snapshot {
 pub struct Message {
     /// What it says.
     pub envelope: Envelope,
-    /// The modification time of its file, in µs.
+    /// What its file shows.
+    pub file: FileOf,
+}
+
+/// What the file of a message shows beside its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileOf {
+    /// Its modification time, in µs.
     pub mtime_us: i64,
+    /// It came from another node.
+    pub is_imported: bool,
+}
+
+impl FileOf {
+    /// The file at this time.
+    pub fn seen(self, now_us: i64) -> FileSeen {
+        FileSeen { mtime_us: self.mtime_us, now_us, is_imported: self.is_imported }
+    }
 }
 
 /// A file of the bus that is no message.

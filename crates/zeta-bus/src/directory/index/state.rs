@@ -2,8 +2,8 @@
 
 use zeta_core::sum::hash;
 
-/// The version. Earlier builds read 1, and begin anew.
-const VERSION: &str = "2";
+/// The version. Earlier builds read 1 or 2, and begin anew.
+const VERSION: &str = "3";
 /// Words of [`State::render`] between the version and the sum.
 const WORDS: usize = 9;
 

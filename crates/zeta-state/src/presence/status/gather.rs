@@ -208,7 +208,7 @@ impl Scratch {
     ) -> Result<()> {
         let Some(grants) = Grants::open(base, node, name)? else { return Ok(()) };
         for id in grants.files()? {
-            let Some(Bytes { bytes, times }) = grants.read(base, &id)? else { continue };
+            let Some(Bytes { bytes, times, .. }) = grants.read(base, &id)? else { continue };
             if self.files.len() == self.used {
                 self.files.push(File::default());
             }

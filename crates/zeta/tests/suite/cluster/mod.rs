@@ -9,6 +9,7 @@ mod init;
 mod join;
 mod lease;
 mod login;
+mod mail;
 mod store;
 mod tls;
 

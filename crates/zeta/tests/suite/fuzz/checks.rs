@@ -175,7 +175,7 @@ pub fn envelope(bytes: &[u8]) {
     let text = text_of(bytes);
     let header = Header::of(&text, id);
     let read = Envelope::parse(bytes, id);
-    let seen = FileSeen { mtime_us: 0, now_us: 0 };
+    let seen = FileSeen { mtime_us: 0, now_us: 0, is_imported: false };
     assert_eq!(judge_file(bytes, id, seen).0, read);
     let envelope = match (&header, read) {
         (_, Err(BadEnvelope::TooLong)) => return,
@@ -190,7 +190,7 @@ pub fn envelope(bytes: &[u8]) {
     assert_eq!((&*header.from, &*header.to), (&*envelope.from, &*envelope.to));
     for mtime_us in [0, 1_800_000_000_000_000, i64::MIN, i64::MAX] {
         for now_us in [0, 1_800_000_000_000_000, i64::MIN, i64::MAX] {
-            let seen = FileSeen { mtime_us, now_us };
+            let seen = FileSeen { mtime_us, now_us, is_imported: false };
             assert_eq!(header.when().sent_us(seen), envelope.when().sent_us(seen));
             assert_eq!(header.when().fate(seen), envelope.when().fate(seen));
             let _ = ClaimMessage::of(&envelope, seen).map(|notice| Item::new(&notice.item));

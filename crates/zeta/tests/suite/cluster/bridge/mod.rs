@@ -117,7 +117,8 @@ impl Node {
         assert!(came, "{}: not yet: {what}\n{}\n{}", self.name, self.log(), self.all());
     }
 
-    fn all(&self) -> String {
+    /// The status file.
+    pub(super) fn all(&self) -> String {
         std::fs::read_to_string(self.sandbox.state.join("cluster/status")).unwrap_or_default()
     }
 
