@@ -118,12 +118,17 @@ fn part(times: &mut [Duration], percent: usize) -> f64 {
     times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0
 }
 
+/// The beginning of a plain subscriber.
+const HELLO: &[u8] =
+    b"CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB zeta1.live.> 1\r\nPING\r\n";
+
 /// The time from a plain write to a plain subscriber of another connection.
 fn raw(server: &nats::Server, setting: &Setting) -> Vec<Duration> {
     let address = server.url().trim_start_matches("nats://").to_owned();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream.write_all(b"CONNECT {\"verbose\":false}\r\nSUB zeta1.live.> 1\r\nPING\r\n").unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(HELLO).unwrap();
     let mut lines = BufReader::new(stream);
     let mut next = move |start: &str| {
         loop {
