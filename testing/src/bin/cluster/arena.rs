@@ -48,6 +48,8 @@ pub struct Options {
     pub replicas: usize,
     /// What the judge must find.
     pub expect: Expect,
+    /// Clients take leases as the verbs do, with a tree and a bridge for each node.
+    pub verbs: bool,
     /// Servers come back with older copies of their stores.
     pub loss: bool,
     /// Servers, which flush each write, lose their power.
@@ -69,6 +71,7 @@ impl Default for Options {
             server: std::env::var_os("ZETA_NATS_SERVER").unwrap_or_default().into(),
             replicas: 3,
             expect: Expect::Safe,
+            verbs: false,
             loss: false,
             power: false,
             calm: false,
@@ -95,6 +98,8 @@ pub struct Arena {
     pub replicas: usize,
     /// The judge must find two holders at once.
     pub expects_double: bool,
+    /// Clients take leases as the verbs do, with a tree and a bridge for each node.
+    pub verbs: bool,
     /// Servers come back with older copies of their stores.
     pub loss: bool,
     /// Servers, which flush each write, lose their power.
@@ -117,6 +122,7 @@ impl Arena {
             "server": options.server.canonicalize()?.to_string_lossy(),
             "replicas": options.replicas,
             "expects_double": options.expect == Expect::Double,
+            "verbs": options.verbs,
             "loss": options.loss,
             "power": options.power,
             "calm": options.calm,
@@ -141,6 +147,7 @@ impl Arena {
             server: text("server").into(),
             replicas: number("replicas")?.try_into()?,
             expects_double: flag("expects_double"),
+            verbs: flag("verbs"),
             loss: flag("loss"),
             power: flag("power"),
             calm: flag("calm"),

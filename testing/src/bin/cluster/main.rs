@@ -4,8 +4,9 @@
 //!
 //! `arena` has the options and the directory of a run, `network` the namespaces and the cuts
 //! between them, `server` the servers, `link` what a client asks of the store, `client` takes
-//! leases and writes to `register`, `watch` stands in for the bridge of a node, `nemesis` does the
-//! damage. `judge` checks the logs without any code of zeta, and `report` prints what came of it.
+//! leases and writes to `register`. `verbs` does the same as the verbs do, with a tree and a bridge
+//! for each node; `watch` stands in for a bridge where there is none. `nemesis` does the damage,
+//! `judge` checks the logs without any code of zeta, and `report` prints what came of it.
 
 mod arena;
 mod client;
@@ -21,6 +22,7 @@ mod report;
 mod server;
 #[path = "../torture/story.rs"]
 mod story;
+mod verbs;
 mod watch;
 
 use std::process::{Command, ExitCode};
@@ -33,7 +35,8 @@ pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "\
 usage: cluster [--minutes M | --seconds S] [--seed N] [--server PATH] [--replicas 1|3]
-               [--expect safe|double] [--loss] [--power] [--calm] [--dir DIR] [--keep]
+               [--expect safe|double] [--verbs] [--loss] [--power]
+               [--calm] [--dir DIR] [--keep]
        cluster --judge DIR
 
   --minutes, --seconds   how long (default: 1 minute)
@@ -42,6 +45,7 @@ usage: cluster [--minutes M | --seconds S] [--seed N] [--server PATH] [--replica
   --replicas  how many servers keep each stream: 1 or 3 (default: 3)
   --expect    'double': the judge must find two holders at once, as with Debian's 2.9.10 and three
               replicas; the proof of zeta is then left out (default: safe)
+  --verbs     clients take leases as the verbs do, with a tree and a bridge for each node
   --loss      servers come back with an older copy of their store, too
   --power     servers, which flush each write, lose their power, too
   --calm      nothing is disturbed
@@ -98,6 +102,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Outcomes<Option<Options>> 
     while let Some(arg) = args.next() {
         let flag = match arg.as_str() {
             "-h" | "--help" => return Ok(None),
+            "--verbs" => Some(&mut options.verbs),
             "--loss" => Some(&mut options.loss),
             "--power" => Some(&mut options.power),
             "--calm" => Some(&mut options.calm),
@@ -163,6 +168,8 @@ fn play(arena: &Arena, role: &str) -> Outcomes<u8> {
     match words.as_slice() {
         ["hub"] => hub(arena),
         ["client", number, seed] => client::work(arena, number.parse()?, seed.parse()?).map(|()| 0),
+        ["verbs", number, seed] => verbs::work(arena, number.parse()?, seed.parse()?).map(|()| 0),
+        ["bridge", node] => verbs::bridge(arena, node.parse()?).map(|()| 0),
         ["watch", node] => watch::watch(arena, node.parse()?).map(|()| 0),
         _ => Err(format!("no such part: {role}").into()),
     }

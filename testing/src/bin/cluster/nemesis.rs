@@ -14,6 +14,7 @@ use super::arena::{Arena, CLIENTS, LEASES, NODES, lease_name, now_ns};
 use super::network::{Network, Place};
 use super::server::Servers;
 use super::story::Story;
+use super::verbs;
 
 const TICK: Duration = Duration::from_millis(10);
 /// How long clients may take for their last round.
@@ -45,7 +46,8 @@ struct Nemesis<'a> {
     network: &'a Network,
     servers: Servers<'a>,
     clients: Vec<(usize, Child)>,
-    watches: Vec<Child>,
+    /// The bridges of the nodes, or what stands in for them.
+    bridges: Vec<(usize, Child)>,
     undo: Vec<(Instant, Undo)>,
     dice: fastrand::Rng,
     generation: u64,
@@ -61,21 +63,21 @@ pub fn disturb(arena: &Arena, network: &Network) -> Outcomes<Done> {
         network,
         servers,
         clients: Vec::new(),
-        watches: Vec::new(),
+        bridges: Vec::new(),
         undo: Vec::new(),
         dice: fastrand::Rng::with_seed(arena.seed),
         generation: 0,
         log: Story::open(&arena.dir, "nemesis")?,
         done: Done::default(),
     };
+    for node in 0..NODES {
+        if arena.verbs {
+            verbs::make_tree(arena, node)?;
+        }
+        nemesis.start_bridge(node)?;
+    }
     for number in 0..NODES * CLIENTS {
         nemesis.start_client(number)?;
-    }
-    if arena.loss {
-        for node in 0..NODES {
-            let child = nemesis.start(node, &format!("watch {node}"))?;
-            nemesis.watches.push(child);
-        }
     }
     nemesis.say(&format!("begin {}", now_ns()))?;
     nemesis.run()?;
@@ -100,8 +102,20 @@ impl Nemesis<'_> {
     fn start_client(&mut self, number: usize) -> Outcomes<()> {
         self.generation += 1;
         let seed = self.arena.seed.wrapping_mul(1_000).wrapping_add(self.generation);
-        let child = self.start(number / CLIENTS, &format!("client {number} {seed}"))?;
+        let role = if self.arena.verbs { "verbs" } else { "client" };
+        let child = self.start(number / CLIENTS, &format!("{role} {number} {seed}"))?;
         self.clients.push((number, child));
+        Ok(())
+    }
+
+    fn start_bridge(&mut self, node: usize) -> Outcomes<()> {
+        let role = match (self.arena.verbs, self.arena.loss) {
+            (true, _) => "bridge",
+            (false, true) => "watch",
+            (false, false) => return Ok(()),
+        };
+        let child = self.start(node, &format!("{role} {node}"))?;
+        self.bridges.push((node, child));
         Ok(())
     }
 
@@ -158,7 +172,7 @@ impl Nemesis<'_> {
                 }
             }
         }
-        for child in &mut self.watches {
+        for (_, child) in &mut self.bridges {
             child.kill()?;
             child.wait()?;
         }
@@ -285,7 +299,8 @@ impl Nemesis<'_> {
         let (number, pid) = (*number, child.id());
         let is_stopped =
             self.undo.iter().any(|(_, undo)| matches!(undo, Undo::GoOnClient(p) if *p == pid));
-        match self.dice.u32(..10) {
+        match self.dice.u32(..11) {
+            9 if self.arena.verbs => self.kill_bridge(),
             0..5 => {
                 self.event("client killed", &format!("{pid} {number}"))?;
                 let (_, mut child) = self.clients.remove(at);
@@ -313,6 +328,19 @@ impl Nemesis<'_> {
                 Ok(file.write_all_at(&(shift_ms * 1_000_000).to_ne_bytes(), 0)?)
             }
         }
+    }
+
+    /// Kills a bridge, and starts it again.
+    fn kill_bridge(&mut self) -> Outcomes<()> {
+        let at = self.dice.usize(..self.bridges.len().max(1));
+        if at >= self.bridges.len() {
+            return Ok(());
+        }
+        let (node, mut child) = self.bridges.remove(at);
+        self.event("bridge killed", &node.to_string())?;
+        child.kill()?;
+        child.wait()?;
+        self.start_bridge(node)
     }
 
     /// Draws a client; half of the time one that holds a lease, if its log ends with a grant.

@@ -115,6 +115,8 @@ fn after_a_loss_only_grants_that_did_not_know_of_it_are_excused() {
     let unlearned = judged(&format!("{first}{}", grant(11, 51, 56, 90, 1)), nemesis, epochs);
     assert_eq!((unlearned.violations.len(), unlearned.excused, unlearned.unlearned), (0, 1, 1));
     assert_eq!(events(nemesis, epochs).losses, [(50, 2)]);
+    assert!(!events(nemesis, epochs).raised_without_loss);
+    assert!(events("", epochs).raised_without_loss);
     let learned = judged(&format!("{first}{}", grant(11, 70, 80, 200, 2)), nemesis, epochs);
     assert_eq!((learned.doubles, learned.excused), (1, 0), "the quarantine was too short");
     let unraised = judged(&format!("{first}{}", grant(11, 51, 56, 90, 1)), nemesis, "");
