@@ -1,5 +1,8 @@
 //! Whether the store is the one that this node remembers, and what to do if it is not.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use zeta_core::cluster::card::CardSeen;
 use zeta_core::cluster::epoch::{self, Remembered, Seen, Verdict, judge_store};
 use zeta_core::cluster::subject::{Stream, Subject};
@@ -16,6 +19,10 @@ use crate::meta::Meta;
 
 /// How often the record of the cluster is judged again, after other nodes were faster.
 const TRIES: usize = 8;
+/// How long a loss must be seen before it is one. A server that comes back from a partition answers
+/// for a moment with what it had, and an election takes up to nine seconds; a loss that is none
+/// would keep all nodes from leases for the longest TTL.
+const LOSS_LASTS: Duration = Duration::from_secs(10);
 
 /// Reads the record of the cluster, and its revision.
 pub(super) async fn read_meta(connection: &Connection) -> Result<Option<(Meta, u64)>> {
@@ -60,6 +67,7 @@ impl Bridge<'_> {
             let (verdict, write) = (judged.verdict, judged.write);
             let Some((found, revision)) = meta else { return Err(self.missing(Stream::Meta)) };
             let is_new = matches!(verdict, Verdict::Renewed | Verdict::RolledBack);
+            self.believe(&verdict)?;
             match verdict {
                 Verdict::Same | Verdict::SecondWriter(_) => {
                     // Another writer is judged by its card, when the name is taken.
@@ -92,6 +100,22 @@ impl Bridge<'_> {
             }
         }
         Err(End::Lost("the record of the cluster changes all the time".to_owned()))
+    }
+
+    /// Returns if a verdict may be acted on; else everything is looked at again, on a connection of
+    /// its own.
+    fn believe(&mut self, verdict: &Verdict) -> Result<()> {
+        if *verdict != Verdict::RolledBack {
+            self.suspected = None;
+            return Ok(());
+        }
+        let since = *self.suspected.get_or_insert_with(Instant::now);
+        match since.elapsed() < LOSS_LASTS {
+            true => {
+                Err(End::Again("the store shows less than it did: it is looked at again".into()))
+            }
+            false => Ok(()),
+        }
     }
 
     fn tell_renewed(&mut self, why: &'static str, epoch: u64) {

@@ -111,6 +111,8 @@ struct Bridge<'b> {
     sent_at: Instant,
     beat_at: Instant,
     relist_at: Instant,
+    /// Since when the store has shown less than is remembered.
+    suspected: Option<Instant>,
     watchdog_at: Option<Instant>,
     /// When the state is written for people, before the next beat does it.
     tell_at: Option<Instant>,
@@ -182,6 +184,7 @@ impl<'b> Bridge<'b> {
             leases,
             mail: Mail::new(ctx)?,
             status: Status::default(),
+            suspected: None,
             watchdog_at: manager.watchdog().map(|_| now),
             manager,
             send_at: None,

@@ -100,6 +100,45 @@ fn a_store_that_lost_values_is_seen_and_nobody_is_granted_a_lease_for_a_while() 
 }
 
 #[test]
+fn a_store_that_shows_old_values_for_a_moment_has_lost_nothing() {
+    let Some(program) = program(test_name!(), nats::newer()) else { return };
+    let sandbox = Sandbox::new();
+    let mut server = cluster(&program, &sandbox);
+    let mut a = Node::new("node-a", &server).started();
+    let (store, old) = (sandbox.dir.join("server/store"), sandbox.dir.join("old"));
+    let newest = sandbox.dir.join("newest");
+    server.kill();
+    super::copy_dir(&store, &old);
+    server.restart().unwrap();
+    a.move_to(&server);
+    a.start();
+    a.wait_until("it is connected", |a| a.state() == "connected");
+    a.sandbox.acquire(&["new", "--ttl", "10m"]);
+    let is_sent = |server: &nats::Server| {
+        let subject = "zeta1.state.node-a.lock.new";
+        server.client().unwrap().last("ZETA1_STATE", subject).unwrap().is_some()
+    };
+    a.wait_until("it was sent", |_| is_sent(&server));
+    assert_eq!(a.stop(Signal::TERM), 0);
+    server.kill();
+    std::fs::rename(&store, &newest).unwrap();
+    std::fs::rename(&old, &store).unwrap();
+    server.restart().unwrap();
+    a.move_to(&server);
+    a.start();
+    a.wait_until("it looks again", |a| a.log().contains("it is looked at again"));
+    server.kill();
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&newest, &store).unwrap();
+    server.restart().unwrap();
+    a.move_to(&server);
+    a.start();
+    a.wait_until("it is connected", |a| a.state() == "connected");
+    let meta = server.client().unwrap().last("ZETA1_META", "zeta1.meta").unwrap().unwrap();
+    assert!(meta.contains("epoch: 1\n"), "{meta}");
+}
+
+#[test]
 fn a_store_that_is_gone_is_an_alarm_and_is_never_made_again() {
     let Some(program) = program(test_name!(), nats::newer()) else { return };
     let sandbox = Sandbox::new();
