@@ -7,6 +7,7 @@ use super::bugs::{Bug, bug};
 const DECIDE: &str = "crates/zeta-core/src/cluster/lease/decide.rs";
 const CALL: &str = "crates/zeta-core/src/cluster/lease/call.rs";
 const EPOCH: &str = "crates/zeta-core/src/cluster/epoch.rs";
+const BRIDGE: &str = "crates/zeta-cluster/src/bridge/judge.rs";
 const API: &str = "crates/zeta-cluster/src/api.rs";
 
 const LEASE_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::lease::tests"];
@@ -15,7 +16,7 @@ const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::test
 const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
 
 /// All bugs.
-pub const BUGS: [Bug; 24] = [
+pub const BUGS: [Bug; 25] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
@@ -198,5 +199,12 @@ pub const BUGS: [Bug; 24] = [
         "                    _ => Holder::Alive,",
         "                    _ => Holder::Gone,",
         &["-p", "zeta", "--test", "suite", "bridge::lease::a_dead_holder"],
+    ),
+    bug(
+        "a bridge believes in a loss at first sight",
+        BRIDGE,
+        "match since.elapsed() < LOSS_LASTS {",
+        "match since.elapsed() > LOSS_LASTS {",
+        &["-p", "zeta", "--test", "suite", "cluster::bridge::store::a_store_that_shows"],
     ),
 ];
