@@ -1,5 +1,7 @@
 //! Leases of the cluster: the verbs on real servers, with a tree and an identity for each node.
 
+mod memory;
+mod scenes;
 mod verbs;
 
 use std::path::{Path, PathBuf};
@@ -60,6 +62,11 @@ impl Node {
 
     pub fn release(&self, lease: &str, token: u64) {
         self.ok(&["lease", "release", lease, "--token", &token.to_string()]);
+    }
+
+    /// How its cluster is reached.
+    pub fn setting(&self) -> Setting {
+        Setting { servers: self.url.parse().unwrap(), credentials: None }
     }
 
     /// The directory of the identity.

@@ -1,8 +1,13 @@
 //! What each verb says and does, one call after the other.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
 use super::{Nodes, serve};
-use crate::cluster::programs;
-use crate::support::{Sandbox, test_name};
+use crate::cluster::{nats, program, programs};
+use crate::support::{LIMIT, Sandbox, run, signal, test_name, until, wait};
 
 #[test]
 fn one_node_holds_it_and_the_next_one_gets_a_higher_token() {
@@ -37,5 +42,132 @@ fn one_node_holds_it_and_the_next_one_gets_a_higher_token() {
         b.release("deploy", second);
         let third = a.acquire("deploy", &[]);
         assert!(third > second);
+    }
+}
+
+#[test]
+fn a_call_that_the_cluster_cannot_grant_says_why() {
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    let sandbox = Sandbox::new();
+    let mut server = serve(&program, &sandbox, "s");
+    let nodes = Nodes::new(&server, 1);
+    let node = &nodes.nodes[0];
+    let acquire = ["lease", "acquire", "job", "--scope", "cluster"];
+    for (more, part) in [
+        (["--ttl", "5s"], "at least 30s"),
+        (["--slots", "3"], "no --slots"),
+        (["--grace", "5s"], "no --grace"),
+        (["--policy", "kill"], "no --policy"),
+        (["--ttl", "2h"], "longer than the cluster allows"),
+    ] {
+        let out = node.refused(&[&acquire[..], &more].concat(), 2);
+        assert!(out.err.contains(part), "{more:?}: {out:?}");
+    }
+    let out = node.refused(&["lease", "acquire", "job", "--scope", "galaxy"], 2);
+    assert!(out.err.contains("node or cluster"), "{out:?}");
+    // A machine that has joined none.
+    let stranger = Sandbox::new();
+    let out = run(stranger.cmd(&acquire).env("ZETA_CLUSTER_SERVER", server.url()));
+    assert!(out.status == 7 && out.err.contains("joined no cluster"), "{out:?}");
+    assert!(!stranger.lock_exists("job"));
+    // A server that is dead: what is held goes on, and local verbs do not ask it.
+    let token = node.acquire("held", &[]).to_string();
+    server.kill();
+    let out = node.refused(&acquire, 6);
+    assert!(out.err.contains("is not reached") && node.record("job").is_none(), "{out:?}");
+    for verb in ["renew", "release"] {
+        let out = node.refused(&["lease", verb, "held", "--token", &token], 6);
+        assert!(node.record("held").is_some(), "{verb}: {out:?}");
+    }
+    node.ok(&["lease", "check", "held", "--token", &token]);
+    node.refused(&["lease", "check", "held", "--token", &token, "--strong"], 6);
+    let local = node.ok(&["lease", "acquire", "mine"]);
+    node.ok(&["lease", "release", "mine", "--token", &local]);
+}
+
+#[test]
+fn a_command_holds_it_and_its_end_frees_it() {
+    let Some(program) = program(test_name!(), nats::newer()) else { return };
+    let sandbox = Sandbox::new();
+    let server = serve(&program, &sandbox, "s");
+    let nodes = Nodes::new(&server, 2);
+    let (a, b) = nodes.pair();
+    let exec = |more: &[&str], script: &str| {
+        let args = ["lease", "exec", "deploy", "--scope", "cluster"];
+        a.ok(&[&args, more, &["--", "sh", "-c", script]].concat())
+    };
+    let first: u64 = exec(&[], "echo $ZETA_FENCING_TOKEN").parse().unwrap();
+    let fenced: u64 = exec(&["--fenced"], "echo $ZETA_FENCING_TOKEN").parse().unwrap();
+    assert!(fenced > first);
+    let token = b.acquire("deploy", &[]);
+    assert!(token > fenced);
+    // One that waits on the other node gets it when it is released here.
+    let mut command =
+        a.cmd(&["lease", "exec", "deploy", "--scope", "cluster", "-w", "15s", "--", "true"]);
+    let mut waiting = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(waiting.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("waiting for otto-node-b"), "{line}");
+    a.ok(&["lease", "list"]);
+    b.release("deploy", token);
+    assert_eq!(wait(&mut waiting, LIMIT), 0);
+    // What a killed holder left is free for its own node at once: the kernel says so.
+    let mut command = a.cmd(&["lease", "exec", "job", "--scope", "cluster", "--", "sleep", "60"]);
+    let mut holder = command.spawn().unwrap();
+    assert!(until(LIMIT, || a.record("job").is_some_and(|r| r.contains("child_pid"))));
+    let child: u32 = a
+        .record("job")
+        .unwrap()
+        .lines()
+        .find_map(|line| line.strip_prefix("child_pid: ")?.parse().ok())
+        .unwrap();
+    b.refused(&["lease", "acquire", "job", "--scope", "cluster"], 3);
+    signal(holder.id(), Signal::KILL);
+    wait(&mut holder, LIMIT);
+    signal(child, Signal::KILL);
+    a.acquire("job", &["--wait", "15s"]);
+    b.refused(&["lease", "acquire", "job", "--scope", "cluster"], 3);
+}
+
+#[test]
+fn an_operator_breaks_it_on_the_node_of_its_holder() {
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    let sandbox = Sandbox::new();
+    let server = serve(&program, &sandbox, "s");
+    let nodes = Nodes::new(&server, 2);
+    let (a, b) = nodes.pair();
+    let token = a.acquire("deploy", &[]).to_string();
+    let out = b.refused(&["lease", "wait", "deploy", "--scope", "cluster", "--timeout", "1s"], 6);
+    assert!(out.err.contains("otto-node-a"), "{out:?}");
+    a.ok(&["lease", "break", "deploy", "--expect", &token, "--reason", "test"]);
+    a.refused(&["lease", "renew", "deploy", "--token", &token], 5);
+    b.ok(&["lease", "wait", "deploy", "--scope", "cluster", "--timeout", "15s"]);
+    b.acquire("deploy", &[]);
+}
+
+#[test]
+fn a_server_that_lets_several_writers_win_keeps_no_leases() {
+    for (found, is_good) in [(nats::debian(), false), (nats::newer(), true)] {
+        let Some(program) = program(test_name!(), found) else { continue };
+        let sandbox = Sandbox::new();
+        let trio = nats::Trio::start(&program, &sandbox.dir.join("trio"), "").unwrap();
+        let nodes = Nodes::of(&trio.urls(), 1);
+        // An operator may do that later.
+        let mut client = trio.servers[0].client().unwrap();
+        let info = client.api("STREAM.INFO.ZETA1_LEASE", &serde_json::Value::Null).unwrap();
+        let mut settings = info["config"].clone();
+        settings["num_replicas"] = 3.into();
+        client.api("STREAM.UPDATE.ZETA1_LEASE", &settings).unwrap();
+        let node = &nodes.nodes[0];
+        let args = ["lease", "acquire", "job", "--scope", "cluster"];
+        if is_good {
+            node.acquire("job", &["--wait", "15s"]);
+            let proven = std::fs::read_to_string(node.identity().join("proven")).unwrap();
+            assert!(proven.trim_end().ends_with(" 3"), "{proven}");
+        } else {
+            let out = node.refused(&args, 7);
+            assert!(out.err.contains("2.9.10") && out.err.contains("2.10 or later"), "{out:?}");
+            assert_eq!(node.record("job"), None);
+        }
     }
 }
