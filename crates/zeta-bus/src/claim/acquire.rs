@@ -14,8 +14,8 @@ use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
 
 use super::{
-    ClaimRequest, Claimant, bus_of, default_ttl_ms, held, identify, judge_record, lease_place,
-    record_of,
+    ClaimRequest, Claimant, bus_of, default_cluster_ttl_ms, default_ttl_ms, held, identify,
+    judge_record, lease_place, record_of,
 };
 use crate::claim::holders::{HolderView, findings, scope};
 use crate::claim::message::{claim_message, date_after, describe, set, unset};
@@ -175,8 +175,13 @@ impl ClaimContext<'_> {
         if let Some((record, claim)) = self.own(&lease, request)? {
             return self.acquire_again(request, &record, &claim);
         }
-        let ttl_ms = request.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.handle.ctx));
+        let default_ms = match request.in_cluster {
+            true => default_cluster_ttl_ms(self.handle.ctx),
+            false => default_ttl_ms(self.handle.ctx),
+        };
+        let ttl_ms = request.ttl_ms.unwrap_or(default_ms);
         let mut lease_request = new_request(self.handle.ctx, lease, ttl_ms)?;
+        lease_request.in_cluster = request.in_cluster;
         lease_request.purpose = Some(format!("claim of {}", request.item.as_str()));
         let mut announcement = Announcement::default();
         let mut wait = WaitOptions { limit_ms, on_wait };
@@ -193,6 +198,11 @@ impl ClaimContext<'_> {
             Outcome::Refused(Refusal { guarded: Some(busy), .. }) => Err(guarded(*busy)),
             outcome => Ok(outcome),
         });
+        if let Ok(Outcome::Refused(refusal)) = &granted
+            && let Some(elsewhere) = self.held_elsewhere(request, refusal)
+        {
+            return Ok(taken(vec![elsewhere], true));
+        }
         let committed = granted.map(|outcome| match outcome {
             Outcome::Refused(_) => None,
             Outcome::Granted { record, from, .. } => {
@@ -204,6 +214,16 @@ impl ClaimContext<'_> {
             }
         });
         self.conclude(request, &lease_request.lease, announcement, committed)
+    }
+
+    /// Returns the holder on another node, of which nothing stands here.
+    fn held_elsewhere(&self, request: &ClaimRequest, refusal: &Refusal) -> Option<Claimant> {
+        let lease = self.lease(request);
+        if !request.in_cluster || self.handle.view(&lease).ok()?.is_some() {
+            return None;
+        }
+        let view = refusal.views(&lease, &self.handle.ctx.now()).into_iter().next()?;
+        Some(Claimant::of_grant(request.item.as_str(), view))
     }
 
     /// Publishes a claim that is about to be committed; refuses it if another agent holds the item.

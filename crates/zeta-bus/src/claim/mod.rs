@@ -22,6 +22,7 @@ use zeta_core::bus::grant::{Caller, ClaimRecord, Holder, Identity, judge_identit
 use zeta_core::bus::item::Item;
 use zeta_core::bus::note::Note;
 use zeta_core::bus::{Address, topic};
+use zeta_core::cluster::lease::TTL_DEFAULT_MS;
 use zeta_core::lease::{FencingToken, Observed, Record, Standing, TTL_SESSION_MS};
 use zeta_core::name::RecordName;
 
@@ -50,6 +51,8 @@ pub struct ClaimRequest {
     pub worktree: Option<String>,
     /// Whether other surfaces of the persona may claim it, too, if they also set this.
     pub shareable: bool,
+    /// No agent of another node of the cluster may hold it, too.
+    pub in_cluster: bool,
     /// The TTL; `None` is the default.
     pub ttl_ms: Option<u64>,
     /// How long to wait; `None` tries once.
@@ -72,6 +75,7 @@ impl ClaimRequest {
             branch: None,
             worktree: None,
             shareable: false,
+            in_cluster: false,
             ttl_ms: None,
             limit_ms: None,
             token: None,
@@ -209,6 +213,18 @@ fn judge_record(claim: &ClaimRecord, record: &Record, caller: &Caller<'_>) -> Id
         handed_over: claim.handed_over,
     };
     judge_identity(&holder, caller)
+}
+
+/// The TTL of a claim of the cluster that no session renews. A cluster may have a shorter longest
+/// one, and says so.
+const TTL_CLUSTER_MS: u64 = 15 * 60 * 1000;
+
+/// Returns the default TTL of a claim in the cluster, as [`default_ttl_ms`] for this node.
+fn default_cluster_ttl_ms(ctx: &Context) -> u64 {
+    match ctx.session {
+        Some(_) => TTL_DEFAULT_MS,
+        None => TTL_CLUSTER_MS,
+    }
 }
 
 /// Returns the default TTL of a claim: a session renews it; without one it lasts as long as a claim

@@ -16,6 +16,7 @@ use self::paths::PathArgs;
 use super::{Call, Noun, Verb};
 use crate::cli::bus::{Place, address};
 use crate::cli::lease::print_lost;
+use crate::cli::lease::scope::is_cluster;
 use crate::environment::bus_shape;
 use crate::hooks::repository;
 use zeta_bus::claim as ops;
@@ -141,6 +142,7 @@ Examples:
   zeta claim acquire B-0856
   zeta claim acquire B-0856 --branch feat/x --worktree /home/zeta/wt-1
   zeta claim acquire B-0856 --wait 10m
+  zeta claim acquire B-0856 --scope cluster            # no agent of another machine, either
   zeta claim acquire B-0856 --token 1779000000000001   # renew it
   zeta claim acquire --path 'src/**' --path docs/api.md
   zeta claim acquire --path src/ --shared              # beside other shared claims")]
@@ -150,6 +152,9 @@ struct AcquireArgs {
     /// Let other surfaces of the persona claim it too, if they also give --shareable
     #[arg(long)]
     shareable: bool,
+    /// Among which agents: node, or cluster [default: claim_scope in the configuration, or node]
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<String>,
     /// Time to live without renewal [default: 10m in a session, which renews it; else 24h]
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
@@ -293,8 +298,10 @@ fn acquire(call: &Call) -> Result<u8> {
         return paths::acquire(call, &args);
     }
     let ctx = call.context()?;
+    let in_cluster = is_cluster(args.scope.as_deref(), call.config()?.claim_scope)?;
     let request = ClaimRequest {
         shareable: args.shareable,
+        in_cluster,
         ttl_ms: args.ttl.as_deref().map(parse_ttl).transpose()?,
         limit_ms: args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?,
         ..new_request(&ctx, &args.subject)?

@@ -6,6 +6,7 @@ mod lost;
 
 use std::ffi::OsString;
 
+use zeta_core::cluster::lease::Scope;
 use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::json::Object;
 use zeta_core::lease::joint::{Joint, slots_of};
@@ -41,6 +42,10 @@ pub fn push_holder(text: &mut String, record: &Record) {
     if let Some(session) = &record.session {
         part(text, "session ");
         text.push_str(&printable(session.get(..8).unwrap_or(session)));
+    }
+    if let Some(scope) = Scope::of(record) {
+        part(text, "on ");
+        text.push_str(scope.node.as_str());
     }
     let pid = record.processes.own.map(|own| own.pid);
     for (word, number) in [("pid ", pid), ("uid ", record.uid)] {
@@ -106,8 +111,18 @@ fn since_until(record: &Record, now: &Now) -> String {
             moment(wall_of(record.acquired_boot_ns, now), now.reading.wall_us),
             moment(wall_of(record.expires_boot_ns(), now), now.reading.wall_us)
         ),
-        false => "by the clock of another boot or container".to_owned(),
+        false => elsewhere(record, now)
+            .unwrap_or_else(|| "by the clock of another boot or container".to_owned()),
     }
+}
+
+/// The times of a lease of another node, by the wall clock there.
+fn elsewhere(record: &Record, now: &Now) -> Option<String> {
+    let scope = Scope::of(record)?;
+    let (since, until) = (record.acquired_us?, record.expires_us(record.renewed.wall_us?));
+    let here = now.reading.wall_us;
+    let (since, until) = (moment(since, here), moment(until, here));
+    Some(format!("since {since}, until {until} by the clock of {}", scope.node))
 }
 
 /// Describes the holder of a lease, since when, until when and what for.
@@ -253,6 +268,11 @@ fn next_steps(lease: &RecordName, held: &Held, observed: &Observed, options: &st
         HeldWhy::Foreign | HeldWhy::Damaged => steps.push(left_behind(held)),
     }
     match observed {
+        Observed::Ours(record, ..) if Scope::of(record).is_some() => steps.push(format!(
+            "if you know that it is abandoned, on its node: zeta lease break {lease} --expect {} \
+             --reason WHY",
+            record.fencing_token
+        )),
         Observed::Ours(record, ..) => steps.push(format!(
             "if you know that it is abandoned: zeta lease break {lease} --expect {} --reason WHY",
             record.fencing_token
@@ -322,6 +342,9 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
         lines.push(format!("  evidence process {}", life.word()));
         if let Some(pr) = record.pr {
             lines.push(format!("  pr       {pr}"));
+        }
+        if let Some(Scope { node, epoch }) = Scope::of(record) {
+            lines.push(format!("  scope    cluster, by {node} in epoch {epoch}"));
         }
         if let Some(slots) = slots_of(record) {
             lines.push(format!("  slots    at most {slots} holders at once"));

@@ -11,6 +11,8 @@ use zeta_core::time::{format_utc, parse_duration, parse_ttl};
 use super::{AcquireArgs, HandoverArgs, ReleaseArgs, RenewArgs, Subject};
 use crate::cli::Call;
 use crate::cli::lease::print_lost;
+use crate::cli::lease::scope::is_cluster;
+use crate::config::Scope;
 use zeta_bus::claim::paths::{self as ops, PathHolders, PathRequest, report};
 use zeta_os::error::{Error, Result};
 use zeta_state::context::Context;
@@ -84,6 +86,13 @@ fn context_of(call: &Call, subject: &Subject) -> Result<Context> {
 }
 
 pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
+    if is_cluster(args.scope.as_deref(), None)? {
+        return Err(Error::usage("claims on paths are of one node: no --scope cluster")
+            .hint("claim the work as an item: zeta claim acquire ITEM --scope cluster"));
+    }
+    if call.config()?.claim_scope == Some(Scope::Cluster) {
+        call.out.note("claims on paths are of this node alone, whatever claim_scope says");
+    }
     let ctx = context_of(call, &args.subject)?;
     let mut request = request_of(&args.subject)?;
     if request.claim.patterns.is_empty() {

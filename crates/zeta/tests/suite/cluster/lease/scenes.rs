@@ -246,6 +246,10 @@ fn a_store_that_is_not_reached_changes_nothing_here() {
     busy(b.acquire("job", 60_000, None).unwrap_err());
     busy(b.acquire("job", 60_000, Some(1_500)).unwrap_err());
     busy(a.acquire("other", 60_000, None).unwrap_err());
+    memory.set_down(false);
+    memory.fates(&[Fate::Unreached]);
+    busy(a.acquire("other", 60_000, None).unwrap_err());
+    memory.set_down(true);
     assert!(!b.has_record("job") && !a.has_record("other"));
     busy(a.renew("job", token).unwrap_err());
     busy(a.release("job", token).unwrap_err());

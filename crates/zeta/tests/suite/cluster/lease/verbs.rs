@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use super::{Nodes, serve};
+use super::{Node, Nodes, serve};
 use crate::cluster::{nats, program, programs};
 use crate::support::{LIMIT, Sandbox, run, signal, test_name, until, wait};
 
@@ -24,7 +24,7 @@ fn one_node_holds_it_and_the_next_one_gets_a_higher_token() {
             assert!(record.contains(line), "{line} is not in {record}");
         }
         let out = b.refused(&["lease", "acquire", "deploy", "--scope", "cluster"], 3);
-        for part in ["otto-node-a", "node-a", "since", "until", "release"] {
+        for part in ["otto-node-a", "on node-a", "since", "until", "release"] {
             assert!(out.err.contains(part), "{part}: {out:?}");
         }
         assert_eq!(b.record("deploy"), None);
@@ -170,4 +170,40 @@ fn a_server_that_lets_several_writers_win_keeps_no_leases() {
             assert_eq!(node.record("job"), None);
         }
     }
+}
+
+#[test]
+fn a_claim_of_the_cluster_is_refused_on_other_nodes() {
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    let sandbox = Sandbox::new();
+    let server = serve(&program, &sandbox, "s");
+    let nodes = Nodes::new(&server, 2);
+    let (a, b) = nodes.pair();
+    // The path of the bus is part of what is claimed, and is the same on all machines.
+    let bus = sandbox.dir.join("bus");
+    let claim = |node: &Node, args: &[&str]| {
+        let mut command = node.cmd(&[&["claim"], args].concat());
+        run(command.env("ZETA_BUS_DIR", &bus))
+    };
+    let acquire = ["acquire", "B-1", "--scope", "cluster"];
+    let granted = claim(a, &acquire);
+    assert_eq!(granted.status, 0, "{granted:?}");
+    // No message tells the other node.
+    std::fs::remove_dir_all(&bus).unwrap();
+    let out = claim(b, &acquire);
+    assert!(out.status == 3 && out.err.contains("otto-node-a"), "{out:?}");
+    let token = granted.out.trim_end();
+    let renewed = claim(a, &["renew", "B-1", "--token", token]);
+    assert_eq!(renewed.status, 0, "{renewed:?}");
+    let passed = claim(a, &["handover", "B-1", "--to", "mira", "--token", token]);
+    assert_eq!(passed.status, 0, "{passed:?}");
+    let token = passed.out.trim_end();
+    assert_eq!(claim(b, &acquire).status, 3);
+    let released = claim(a, &["release", "B-1", "--token", token, "--from", "mira"]);
+    assert_eq!(released.status, 0, "{released:?}");
+    std::fs::remove_dir_all(&bus).unwrap();
+    let granted = claim(b, &acquire);
+    assert_eq!(granted.status, 0, "{granted:?}");
+    let paths = claim(b, &["acquire", "--path", "src", "--scope", "cluster"]);
+    assert!(paths.status == 2 && paths.err.contains("of one node"), "{paths:?}");
 }
