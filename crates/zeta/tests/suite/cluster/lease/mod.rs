@@ -66,7 +66,7 @@ impl Node {
 
     /// How its cluster is reached.
     pub fn setting(&self) -> Setting {
-        Setting { servers: self.url.parse().unwrap(), credentials: None }
+        Setting::new(self.url.parse().unwrap())
     }
 
     /// The directory of the identity.
