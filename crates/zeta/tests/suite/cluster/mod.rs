@@ -2,7 +2,7 @@
 
 mod accounts;
 mod attack;
-mod bridge;
+pub(crate) mod bridge;
 mod fault;
 mod gate;
 mod init;

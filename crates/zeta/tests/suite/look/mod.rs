@@ -2,6 +2,7 @@
 //! browser, with the scene: each line of the check list in `docs/use/look.md`. The pictures in the
 //! docs are made of the same screens.
 
+mod cluster;
 mod page;
 mod picture;
 mod screen;

@@ -44,7 +44,7 @@ fn picture(page: &mut Shown, file: &str) -> Picture {
 }
 
 /// Takes the picture of a part of the page.
-fn picture_of(page: &mut Shown, part: &str, file: &str) -> Picture {
+pub(super) fn picture_of(page: &mut Shown, part: &str, file: &str) -> Picture {
     page.settle();
     let text = page.eval(&format!("document.querySelector('{part}').innerText"));
     let words = words(text.as_str().unwrap());

@@ -19,8 +19,8 @@ use crate::support::{Sandbox, signal, until, wait};
 const SOON: Duration = Duration::from_secs(60);
 
 /// A tree that is a node, and its bridge.
-pub(super) struct Node {
-    pub(super) sandbox: Sandbox,
+pub(crate) struct Node {
+    pub(crate) sandbox: Sandbox,
     pub(super) name: String,
     url: String,
     bridge: Option<Child>,
@@ -28,7 +28,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Makes a node of the cluster on this server.
-    pub(super) fn new(name: &str, server: &Server) -> Node {
+    pub(crate) fn new(name: &str, server: &Server) -> Node {
         let sandbox = Sandbox::new();
         sandbox.ok(&["init"]);
         std::fs::remove_dir_all(sandbox.node()).unwrap();
@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// Starts its bridge, and waits until it is connected.
-    pub(super) fn started(mut self) -> Node {
+    pub(crate) fn started(mut self) -> Node {
         self.start();
         self.wait_until("it is connected", |node| node.state() == "connected");
         self
@@ -73,7 +73,7 @@ impl Node {
     }
 
     /// Ends its bridge by a signal, and returns its exit status.
-    pub(super) fn stop(&mut self, number: Signal) -> i32 {
+    pub(crate) fn stop(&mut self, number: Signal) -> i32 {
         let Some(mut child) = self.bridge.take() else { return 0 };
         signal(child.id(), number);
         wait(&mut child, SOON)
@@ -109,7 +109,7 @@ impl Node {
 
     /// Waits until something is so.
     #[track_caller]
-    pub(super) fn wait_until(&self, what: &str, so: impl Fn(&Node) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, so: impl Fn(&Node) -> bool) {
         let came = until(SOON, || {
             std::thread::sleep(Duration::from_millis(4));
             so(self)
@@ -128,7 +128,7 @@ impl Node {
     }
 
     /// The copy of another node's file.
-    pub(super) fn read(&self, other: &str, file: &str) -> Option<String> {
+    pub(crate) fn read(&self, other: &str, file: &str) -> Option<String> {
         std::fs::read_to_string(self.copy(other, file)).ok()
     }
 
@@ -157,7 +157,7 @@ pub(super) fn original(copy: &str) -> String {
 }
 
 /// Starts a server with a cluster on it.
-pub(super) fn cluster(program: &Path, sandbox: &Sandbox) -> Server {
+pub(crate) fn cluster(program: &Path, sandbox: &Sandbox) -> Server {
     let server = Server::start(program, &sandbox.dir.join("server"), "").unwrap();
     sandbox.ok(&["cluster", "init", "--server", &server.url()]);
     server
