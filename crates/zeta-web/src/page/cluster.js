@@ -134,12 +134,14 @@ export class ClusterView {
       const angle = (2 * Math.PI * at) / nodes.length - Math.PI / 2;
       const [x, y] = [x0 + Math.cos(angle) * 250, y0 + Math.sin(angle) * 122];
       links.push(draw("line", { x1: x0, y1: y0, x2: x, y2: y, "data-tone": node.tone }));
-      const sign = draw("g", { "data-tone": node.tone });
+      const sign = draw("g", { "data-tone": node.tone, class: at === 0 ? "own" : "" });
       sign.append(draw("title", {}, node.node), draw("circle", { cx: x, cy: y, r: radius }));
       if (named) {
         sign.append(draw("text", { x, y: y + 4.5 }, String(node.agents)));
         const short = node.node.length > 18 ? `${node.node.slice(0, 17)}…` : node.node;
-        sign.append(draw("text", { x, y: y + radius + 14, class: "name" }, short));
+        // Away from the link.
+        const place = y < y0 ? y - radius - 6 : y + radius + 14;
+        sign.append(draw("text", { x, y: place, class: "name" }, short));
       }
       signs.push(sign);
     });
