@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use zeta_core::time::parse_utc;
 
 use crate::account::Account;
 use crate::connection::{Connection, DEADLINE, LOOK};
@@ -87,6 +88,11 @@ impl Info {
     /// Reports whether a server takes writes for it.
     pub(crate) fn is_led(&self) -> bool {
         self.leader.is_some() || !self.is_clustered
+    }
+
+    /// The clock of the server, in µs.
+    pub(crate) fn server_us(&self) -> Option<i64> {
+        parse_utc(self.server_time.as_deref()?).ok()
     }
 
     /// How many bytes it may have.

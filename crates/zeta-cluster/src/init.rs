@@ -20,13 +20,19 @@ use crate::store::Store;
 use crate::stream;
 use crate::trouble::Trouble;
 
+/// What to do where a part of a cluster was lost.
+pub(crate) const RESTORE: &str = "bring back the store of the servers; if it is gone for good: \
+                                  zeta cluster init --after-loss, on a machine that has joined";
+
 /// A cluster that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Initialized {
     /// Its record.
     pub meta: Meta,
-    /// Whether this call wrote the record.
+    /// Whether this call made the cluster.
     pub created: bool,
+    /// The streams that were made again after a loss, if the call was for that.
+    pub restored: Option<Vec<&'static str>>,
     /// How many servers keep each stream.
     pub replicas: u64,
     /// The servers that were named.
@@ -69,6 +75,7 @@ async fn run(connection: &Connection, asked: Asked) -> Result<Initialized> {
     let done = |meta, created, proof| Initialized {
         meta,
         created,
+        restored: None,
         replicas,
         servers: connection.servers().to_string(),
         version: connection.server().1,
@@ -92,7 +99,7 @@ async fn run(connection: &Connection, asked: Asked) -> Result<Initialized> {
 }
 
 /// The longest TTL is chosen once: nodes reckon with it.
-fn check_ttl(asked_ms: Option<u64>, meta: &Meta) -> Result<()> {
+pub(crate) fn check_ttl(asked_ms: Option<u64>, meta: &Meta) -> Result<()> {
     let found_ms = meta.held.max_ttl_ms;
     match asked_ms {
         Some(asked_ms) if asked_ms != found_ms => {
@@ -120,7 +127,8 @@ fn decide_start(found: &[Option<Info>], meta: Option<Meta>) -> Result<Start> {
     let lost = |text: String| {
         Err(Error::new(Kind::Unsafe, text)
             .hint("zeta makes no new cluster over the rest of an old one")
-            .hint("bring back the store of the servers, or take another account or server"))
+            .hint(RESTORE)
+            .hint("for a new cluster take another account or server"))
     };
     match meta {
         Some(meta) => {
@@ -171,6 +179,14 @@ fn looking(name: &str) -> String {
 
 /// Reads the record of the cluster, if its stream is there.
 pub(crate) async fn read_meta(connection: &Connection, is_there: bool) -> Result<Option<Meta>> {
+    Ok(read_meta_at(connection, is_there).await?.map(|(meta, _)| meta))
+}
+
+/// As [`read_meta`], with the revision.
+pub(crate) async fn read_meta_at(
+    connection: &Connection,
+    is_there: bool,
+) -> Result<Option<(Meta, u64)>> {
     if !is_there {
         return Ok(None);
     }
@@ -180,7 +196,7 @@ pub(crate) async fn read_meta(connection: &Connection, is_there: bool) -> Result
         return Ok(None);
     };
     match Meta::read(&stored.body) {
-        Ok(meta) => Ok(Some(meta)),
+        Ok(meta) => Ok(Some((meta, stored.sequence))),
         Err(damage) => Err(Error::new(
             Kind::Unsafe,
             format!("the record of the cluster (message {}) is damaged: {damage}", stored.sequence),
@@ -192,7 +208,7 @@ pub(crate) async fn read_meta(connection: &Connection, is_there: bool) -> Result
 }
 
 /// Refuses a stream that is not as zeta makes it.
-fn check_settings(stream: Stream, replicas: u64, info: &Info) -> Result<()> {
+pub(crate) fn check_settings(stream: Stream, replicas: u64, info: &Info) -> Result<()> {
     let wanted = stream::settings(stream, replicas);
     let differences = stream::differences(&wanted, &info.config);
     if differences.is_empty() {
@@ -211,7 +227,7 @@ fn check_settings(stream: Stream, replicas: u64, info: &Info) -> Result<()> {
 }
 
 /// Creates a stream, or finds the one that another call created, and waits until it can be written.
-async fn create(connection: &Connection, stream: Stream, replicas: u64) -> Result<()> {
+pub(crate) async fn create(connection: &Connection, stream: Stream, replicas: u64) -> Result<()> {
     let name = stream.name();
     let request = stream::request(&stream::settings(stream, replicas), host::wall_us());
     let doing = || format!("cannot create the stream {name}");

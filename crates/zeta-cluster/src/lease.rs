@@ -26,7 +26,7 @@ use crate::setting::Setting;
 use crate::store::Written;
 
 /// For so long the record of the cluster is not read again.
-const FRESH: Duration = Duration::from_secs(5);
+pub(crate) const FRESH: Duration = Duration::from_secs(5);
 /// The header with the sequence of a value that the feed brings.
 const SEQUENCE: &str = "Nats-Sequence";
 
@@ -48,10 +48,12 @@ pub struct Leases {
 /// This machine has joined no cluster; no server is reached within the limit; the server may not
 /// keep leases.
 pub fn open(setting: &Setting, dir: &Path, limit: Duration) -> Result<Box<dyn Store>> {
+    // Before the record of the cluster is read: it must not seem younger than it is.
+    let read = Instant::now();
     let member = Member::open_within(setting, dir, limit)?;
     let (info, apart_us) = look(&member)?;
     gate::pass(&member, dir, info.replicas())?;
-    Ok(Box::new(Leases { member, read: Instant::now(), apart_us, feed: None }))
+    Ok(Box::new(Leases { member, read, apart_us, feed: None }))
 }
 
 /// Looks at the stream of the leases, and at the clock of its server.
@@ -122,8 +124,9 @@ impl Store for Leases {
     fn terms(&mut self, limit: Duration) -> Result<Terms> {
         if self.read.elapsed() > FRESH {
             self.member.store().limit(limit);
+            let read = Instant::now();
             self.member.read_meta()?;
-            self.read = Instant::now();
+            self.read = read;
         }
         let held = &self.member.meta().0.held;
         Ok(Terms {

@@ -11,11 +11,12 @@
 //! - `member`: a node's connection, which signs what it writes and judges what it reads.
 //! - `bridge`: the process that sends the records of this node and keeps copies of the others'.
 //! - `lease`: the leases of the cluster, for the verbs of leases.
-//! - `gate`: what a server can do, proven on it. `init`, `join`, `status`: the verbs.
+//! - `gate`: what a server can do, proven on it. `init`, `after_loss`, `join`, `status`: the verbs.
 //! - `server_config`: the configuration of the servers, with an account for each node.
 #![forbid(unsafe_code)]
 
 mod account;
+pub mod after_loss;
 mod api;
 pub mod bridge;
 mod connection;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use zeta_core::json::Object;
+use zeta_core::record::quote;
 use zeta_core::time::format_utc;
 
 use crate::account::Account;
@@ -17,6 +18,9 @@ use crate::status::{PowerSafe, Status, StreamStatus};
 pub fn initialized(done: &Initialized) -> Object {
     let mut object = Object::new();
     object.flag("created", done.created);
+    if let Some(restored) = &done.restored {
+        object.list("restored", restored.iter().map(|name| quote(name)));
+    }
     object.text("servers", &done.servers).text("version", &done.version);
     object.number("replicas", done.replicas);
     record(&mut object, &done.meta);
@@ -29,12 +33,26 @@ pub fn initialized(done: &Initialized) -> Object {
 /// The same for people.
 pub fn initialized_text(done: &Initialized) -> String {
     let Initialized { meta, servers, version, replicas, .. } = done;
-    let verb = if done.created { "made" } else { "found" };
+    let verb = match (done.created, &done.restored) {
+        (_, Some(_)) => "made again",
+        (true, None) => "made",
+        (false, None) => "found",
+    };
     let mut text = format!(
         "{verb} the cluster {} at {servers}, with {}",
         meta.held.cluster,
         copies(*replicas)
     );
+    if let Some(restored) = &done.restored {
+        let what = if restored.is_empty() { "nothing but the record" } else { "" };
+        let streams = restored.join(", ");
+        let (epoch, until) = (meta.held.epoch, format_utc(meta.held.no_grant_before_us));
+        let _ = write!(
+            text,
+            "\nstreams that were made: {what}{streams}\nit is epoch {epoch} now; no lease is \
+             granted before {until}"
+        );
+    }
     if let Some(proof) = &done.proof {
         let rounds = proof.accepted.len();
         let _ = write!(

@@ -10,7 +10,7 @@ use crate::account::Account;
 use crate::api::Info;
 use crate::connection::Connection;
 use crate::gate::{SERIALIZED, Version};
-use crate::init::{check_jetstream, look, read_meta};
+use crate::init::{RESTORE, check_jetstream, look, read_meta};
 use crate::meta::Meta;
 use crate::monitor::{Monitors, Said};
 use crate::store::Store;
@@ -106,8 +106,6 @@ impl Status {
 }
 
 /// What to do after a loss.
-const RESTORE: &str = "bring back the store of the servers: zeta makes no new one over the rest";
-
 fn finding(kind: Option<Kind>, word: &'static str, text: String, hint: &'static str) -> Finding {
     Finding { kind, word, text, hint }
 }
@@ -195,8 +193,6 @@ fn findings(
     damage: Option<String>,
     version: &str,
 ) -> Vec<Finding> {
-    const RESTORE: &str =
-        "bring back the store of the servers: zeta makes no new one over the rest";
     let finding = |kind, word, text, hint| Finding { kind, word, text, hint };
     let wrong = Some(Kind::Unsafe);
     let is_empty = found.iter().all(Option::is_none);
@@ -206,7 +202,8 @@ fn findings(
     } else if meta.is_none() && (is_empty || found.iter().flatten().all(|info| info.messages == 0))
     {
         let text = "there is no cluster on this server".to_owned();
-        findings.push(finding(wrong, "not_initialized", text, "make it once: zeta cluster init"));
+        let hint = "make it once: zeta cluster init; or if there was one: --after-loss, too";
+        findings.push(finding(wrong, "not_initialized", text, hint));
         return findings;
     } else if meta.is_none() {
         let text = "the record of the cluster is lost".to_owned();

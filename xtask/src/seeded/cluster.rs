@@ -140,8 +140,8 @@ pub const BUGS: [Bug; 25] = [
     bug(
         "a loss of the store raises no epoch",
         EPOCH,
-        "epoch: meta.epoch.max(remembered.meta.epoch).saturating_add(1),",
-        "epoch: meta.epoch.max(remembered.meta.epoch),",
+        "epoch: meta.epoch.max(known.epoch).saturating_add(1),",
+        "epoch: meta.epoch.max(known.epoch),",
         EPOCH_TESTS,
     ),
     bug(

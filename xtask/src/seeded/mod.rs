@@ -7,6 +7,7 @@ mod cluster;
 mod core;
 mod history;
 mod hooks;
+mod identity;
 mod joint;
 mod mail;
 mod mcp;
@@ -32,6 +33,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .chain(&bus::BUGS)
         .chain(&cluster::BUGS)
         .chain(&mail::BUGS)
+        .chain(&identity::BUGS)
         .chain(core)
         .chain(&trust::BUGS)
         .chain(&view::BUGS)

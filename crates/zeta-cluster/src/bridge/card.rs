@@ -58,7 +58,11 @@ impl Bridge<'_> {
     /// Reads the card that stands under this node's subject.
     pub(super) async fn read_card(&mut self, wire: &Wire) -> Result<Option<CardSeen>> {
         let found = wire.last(&self.subject(Item::Card)).await?;
-        let Some((sequence, value)) = found else { return Ok(None) };
+        let Some((sequence, value)) = found else {
+            // A stream that was made anew has none: the next write expects none.
+            self.sent.remove(&Item::Card);
+            return Ok(None);
+        };
         let card = value.and_then(|value| match parse(&value.body, RECORD_MAX) {
             Ok(Text::Own(fields)) => Card::of(&fields).ok(),
             _ => None,

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 use zeta_core::cluster::card::CardSeen;
 use zeta_core::cluster::epoch::{self, Remembered, Seen, Verdict, judge_store};
 use zeta_core::cluster::subject::{Stream, Subject};
-use zeta_core::time::parse_utc;
 use zeta_os::error::{Error, Kind};
 use zeta_os::host;
 
@@ -182,7 +181,7 @@ fn seen(
     card: Option<&CardSeen>,
     went_back: bool,
 ) -> Seen {
-    let time = infos.iter().find_map(|(_, info)| info.server_time.as_deref());
+    let time = infos.iter().find_map(|(_, info)| info.server_us());
     let streams = infos.iter();
     Seen {
         streams: streams
@@ -196,33 +195,6 @@ fn seen(
         }),
         went_back,
         // Servers before 2.10 do not say their time.
-        server_us: time.and_then(server_us).unwrap_or_else(host::wall_us),
-    }
-}
-
-/// Reads a time as servers write it: with up to nine digits after the point.
-fn server_us(text: &str) -> Option<i64> {
-    let (seconds, rest) = text.split_once('.').unwrap_or((text.trim_end_matches('Z'), "Z"));
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).take(6).collect();
-    let us: i64 = format!("{digits:0<6}").parse().ok()?;
-    let whole = parse_utc(&format!("{seconds}Z")).ok()?;
-    whole.checked_add(us)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_of_a_server_is_read_to_the_microsecond() {
-        let second = parse_utc("2026-11-28T01:02:03Z").unwrap();
-        for (text, us) in [
-            ("2026-11-28T01:02:03.123456789Z", 123_456),
-            ("2026-11-28T01:02:03.5Z", 500_000),
-            ("2026-11-28T01:02:03Z", 0),
-        ] {
-            assert_eq!(server_us(text), Some(second + us), "{text}");
-        }
-        assert_eq!(server_us("yesterday"), None);
+        server_us: time.unwrap_or_else(host::wall_us),
     }
 }

@@ -16,9 +16,9 @@ const TEMP: &str = ".memory.";
 
 /// The file, and what stands in it.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     path: PathBuf,
-    pub(super) known: Option<Remembered>,
+    pub(crate) known: Option<Remembered>,
 }
 
 impl Memory {
@@ -26,7 +26,7 @@ impl Memory {
     ///
     /// # Errors
     /// It is damaged: a bridge that forgot what it saw would not notice a loss.
-    pub(super) fn load(dir: &Path) -> Result<Memory> {
+    pub(crate) fn load(dir: &Path) -> Result<Memory> {
         let path = dir.join(MEMORY_FILE);
         let broken = |why: String| {
             let shown = given_path::shown(&path);
@@ -48,7 +48,7 @@ impl Memory {
     ///
     /// # Errors
     /// It cannot be written: the disk may be full.
-    pub(super) fn save(&self) -> Result<()> {
+    pub(crate) fn save(&self) -> Result<()> {
         let Some(known) = &self.known else { return Ok(()) };
         temp_file::keep(&self.path, TEMP, known.render().as_bytes()).map_err(|error| {
             let shown = given_path::shown(&self.path);

@@ -19,7 +19,7 @@ mod judge;
 mod leases;
 mod local;
 mod mail;
-mod memory;
+pub(crate) mod memory;
 mod readable;
 pub mod report;
 mod run;

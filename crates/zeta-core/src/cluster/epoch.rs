@@ -192,21 +192,27 @@ pub fn judge_store(remembered: Option<&Remembered>, seen: &Seen) -> Judged {
     let own = judge_card(remembered, seen);
     let lost = lost_revisions(remembered, seen) || seen.went_back || own == Own::Lost;
     if meta.epoch < remembered.meta.epoch || lost {
-        let max_ttl_ms = meta.max_ttl_ms.max(remembered.meta.max_ttl_ms);
-        let until_us = seen.server_us.saturating_add_unsigned(max_ttl_ms.saturating_mul(1000));
-        let before_us = meta.no_grant_before_us.max(remembered.meta.no_grant_before_us);
-        let raised = Meta {
-            epoch: meta.epoch.max(remembered.meta.epoch).saturating_add(1),
-            floor,
-            no_grant_before_us: before_us.max(until_us),
-            max_ttl_ms,
-            ..meta.clone()
-        };
+        let raised = raise(meta, &remembered.meta, remembered.highest_token, seen.server_us);
         return Judged { verdict: Verdict::RolledBack, write: Some((raised, *revision)) };
     }
     match (own, &seen.card) {
         (Own::Other, Some(card)) => only(Verdict::SecondWriter(card.clone())),
         _ => only(Verdict::Same),
+    }
+}
+
+/// Returns the record after a loss: a higher epoch, a floor of the tokens that is no lower than any
+/// that is known, and no grant until each one that was lost has run out.
+pub(super) fn raise(meta: &Meta, known: &Meta, highest_token: u64, server_us: i64) -> Meta {
+    let max_ttl_ms = meta.max_ttl_ms.max(known.max_ttl_ms);
+    let until_us = server_us.saturating_add_unsigned(max_ttl_ms.saturating_mul(1000));
+    let before_us = meta.no_grant_before_us.max(known.no_grant_before_us);
+    Meta {
+        epoch: meta.epoch.max(known.epoch).saturating_add(1),
+        floor: meta.floor.max(known.floor).max(highest_token),
+        no_grant_before_us: before_us.max(until_us),
+        max_ttl_ms,
+        ..meta.clone()
     }
 }
 

@@ -39,6 +39,7 @@ pub mod envelope;
 pub mod epoch;
 pub mod lease;
 pub mod local;
+pub mod loss;
 pub mod mail;
 pub mod peer;
 pub mod remembered;

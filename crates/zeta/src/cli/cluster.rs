@@ -11,7 +11,7 @@ use zeta_cluster::identity::find_or_make_key;
 use zeta_cluster::join::{self, Joined};
 use zeta_cluster::keys::{Keys, is_public_key};
 use zeta_cluster::server_config::{self, Wanted};
-use zeta_cluster::{init, report, status};
+use zeta_cluster::{after_loss, init, report, status};
 use zeta_core::cluster::lease::TTL_MIN_MS;
 use zeta_core::name::Label;
 use zeta_core::time::parse_duration;
@@ -81,7 +81,11 @@ fn run_init(call: &Call) -> Result<u8> {
     let args: InitArgs = call.args()?;
     let max_ttl_ms = args.max_ttl.as_deref().map(max_ttl).transpose()?;
     let store = args.server.open(call)?;
-    let done = init::init(&store, init::Asked { replicas: args.replicas, max_ttl_ms })?;
+    let asked = init::Asked { replicas: args.replicas, max_ttl_ms };
+    let done = match args.after_loss {
+        true => after_loss::restore(&store, &environment::cluster_dir(call.config()?)?, asked)?,
+        false => init::init(&store, asked)?,
+    };
     call.out.either(|| report::initialized(&done), || report::initialized_text(&done))?;
     Ok(0)
 }

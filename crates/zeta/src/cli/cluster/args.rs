@@ -55,9 +55,14 @@ lets eight writers race on a scratch stream, and refuses a server that lets two 
 changes no stream that is there with other settings, and makes no new cluster over the rest of an
 old one.
 
+With --after-loss, on a machine that has joined, it makes again what its cluster has lost. The
+cluster stays the same one and gets a higher epoch, and nobody is granted a lease for the longest
+TTL. Where nothing is missing, it is refused.
+
 Examples:
   zeta cluster init --server nats://hub.lan:4222
-  zeta cluster init --server nats://a.lan:4222,nats://b.lan:4222 --replicas 3 --json")]
+  zeta cluster init --server nats://a.lan:4222,nats://b.lan:4222 --replicas 3 --json
+  zeta cluster init --after-loss --replicas 1")]
 pub(super) struct InitArgs {
     #[command(flatten)]
     pub(super) server: ServerArgs,
@@ -68,6 +73,9 @@ pub(super) struct InitArgs {
     /// [default: 15m]
     #[arg(long, value_name = "TIME")]
     pub(super) max_ttl: Option<String>,
+    /// Make what the servers have lost of the cluster of this machine, in a new epoch
+    #[arg(long)]
+    pub(super) after_loss: bool,
 }
 
 fn replicas(text: &str) -> std::result::Result<u64, &'static str> {

@@ -31,4 +31,7 @@ fn cluster() {
     server.client().unwrap().api("STREAM.DELETE.ZETA1_STATE", &serde_json::Value::Null).unwrap();
     assert_eq!(call("init", 7)["error"], "unsafe");
     assert_eq!(call("status", 7)["healthy"], false);
+    let again = ["cluster", "init", "--after-loss", "--server", &url];
+    assert_eq!(check(&sandbox, &again, 0)["restored"][0], "ZETA1_STATE");
+    assert_eq!(check(&sandbox, &again, 7)["error"], "unsafe");
 }

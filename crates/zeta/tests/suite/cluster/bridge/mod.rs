@@ -2,6 +2,7 @@
 
 mod copy;
 mod lease;
+mod loss;
 mod peer;
 mod store;
 

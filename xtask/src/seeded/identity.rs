@@ -1,0 +1,81 @@
+//! The bugs of a node's identity and of what is made again after a loss: each one lets another hand
+//! speak for a node, or takes a store for one that it is not.
+
+use super::bugs::{Bug, bug};
+
+const CONFIG: &str = "crates/zeta-cluster/src/server_config.rs";
+const IDENTITY: &str = "crates/zeta-cluster/src/identity.rs";
+const KEYS: &str = "crates/zeta-cluster/src/keys.rs";
+const LOGIN: &str = "crates/zeta-cluster/src/login.rs";
+
+const CLUSTER_TESTS: &[&str] = &["-p", "zeta-cluster", "--lib"];
+const LOSS_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::loss::tests"];
+const TLS_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::tls"];
+
+/// All bugs.
+pub const BUGS: [Bug; 9] = [
+    bug(
+        "a seed that others can read is used",
+        IDENTITY,
+        "    if mode & 0o077 != 0 {",
+        "    if mode & 0o007 != 0 {",
+        CLUSTER_TESTS,
+    ),
+    bug(
+        "an identity is used for another cluster",
+        IDENTITY,
+        "match found.node == *node && found.cluster == *cluster {",
+        "match found.node == *node {",
+        CLUSTER_TESTS,
+    ),
+    bug(
+        "two keys count for one node",
+        KEYS,
+        "self.known.insert(node, key.to_owned()).is_none().then_some(())",
+        "self.known.insert(node, key.to_owned());
+        Some(())",
+        CLUSTER_TESTS,
+    ),
+    bug(
+        "a server has any text signed",
+        LOGIN,
+        "bytes.len() <= NONCE_MAX && bytes.iter().all(is_plain)",
+        "bytes.len() <= NONCE_MAX && bytes.iter().any(is_plain) || bytes.is_empty()",
+        CLUSTER_TESTS,
+    ),
+    bug(
+        "a connection with certificates goes on without TLS",
+        LOGIN,
+        "Ok(options.require_tls(*tls != Tls::default()))",
+        "Ok(options)",
+        TLS_TESTS,
+    ),
+    bug(
+        "a node imports the state of all nodes",
+        CONFIG,
+        "format!(\"{MAJOR}.state.{node}.>\"),",
+        "format!(\"{MAJOR}.state.>\"),",
+        CLUSTER_TESTS,
+    ),
+    bug(
+        "after a loss the tokens begin anew",
+        "crates/zeta-core/src/cluster/loss.rs",
+        "remembered.map_or(0, |remembered| remembered.highest_token)",
+        "remembered.map_or(0, |_| 0)",
+        LOSS_TESTS,
+    ),
+    bug(
+        "a cluster that is whole is made again",
+        "crates/zeta-core/src/cluster/loss.rs",
+        "true => Err(Refusal::Whole),",
+        "true => raised(meta, meta),",
+        LOSS_TESTS,
+    ),
+    bug(
+        "the values of another cluster are taken for those that were lost",
+        "crates/zeta-core/src/cluster/loss.rs",
+        "there == stream && then == made;",
+        "there == stream && (then == made || then != made);",
+        LOSS_TESTS,
+    ),
+];
