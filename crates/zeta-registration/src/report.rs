@@ -5,7 +5,7 @@ use std::path::Path;
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
 use zeta_core::registration::expiry::Expiry;
-use zeta_core::registration::node::{About, EXPIRES_AT};
+use zeta_core::registration::node::{About, CLUSTER_KEY, EXPIRES_AT};
 use zeta_core::registration::receipt::Receipt;
 use zeta_core::registration::{Pull, Stop, node_path};
 use zeta_core::time::{format_duration, format_utc};
@@ -116,10 +116,11 @@ pub fn preview(about: &About, yaml: &str) -> Object {
     object
 }
 
-/// A receipt as JSON.
-pub fn receipt(receipt: &Receipt) -> Object {
+/// A receipt as JSON, with the public key of the node in its cluster of machines.
+pub fn receipt(receipt: &Receipt, cluster_key: Option<&str>) -> Object {
     let mut object = Object::new();
     add_receipt(&mut object, receipt);
+    object.text_if("cluster_key", cluster_key);
     object
 }
 
@@ -136,15 +137,17 @@ fn add_receipt(object: &mut Object, receipt: &Receipt) {
 }
 
 /// A receipt in words.
-pub fn receipt_text(receipt: &Receipt, path: &Path) -> String {
+pub fn receipt_text(receipt: &Receipt, path: &Path, cluster_key: Option<&str>) -> String {
     let url = receipt.pr_url.as_deref().unwrap_or("-");
-    let lines = [
+    let mut lines = vec![
         format!("{}: {} ({})", receipt.node, receipt.state.word(), receipt.detail),
         format!("  pull request {url}"),
         format!("  observed at {}", format_utc(receipt.observed_us)),
         format!("  receipt {}", path.display()),
     ];
-    lines.map(|line| printable(&line).into_owned()).join("\n")
+    lines.extend(cluster_key.map(|key| format!("  cluster key {key}")));
+    let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
+    lines.join("\n")
 }
 
 /// The refusal where there is no receipt; `intended` says that an intent was written down.
@@ -191,6 +194,8 @@ pub fn nodes(nodes: &[Listed]) -> Object {
                 if let Some(end) = node.metadata.annotations.get(EXPIRES_AT) {
                     object.text("expires_at", end);
                 }
+                let key = node.metadata.annotations.get(CLUSTER_KEY);
+                object.text_if("cluster_key", key.map(String::as_str));
                 object.text("node", &node.metadata.name);
                 object.text("maintainer", &node.spec.registration.maintainer);
                 object.list("roles", node.spec.roles.iter().map(|role| quote(role)));

@@ -130,8 +130,13 @@ pub struct About {
     pub flake_commit: Option<String>,
     /// Name of that configuration.
     pub flake_host: Option<String>,
+    /// The public key of the node in its cluster of machines, if it has joined one.
+    pub cluster_key: Option<String>,
 }
 
+/// The annotation with the public key of the node in its cluster of machines. The facts of a node
+/// are a fixed list, and annotations are open: readers that do not know this one pass over it.
+pub const CLUSTER_KEY: &str = "zeta.lucent-financial-group.com/cluster-key";
 /// The annotation that says until when a registration counts.
 pub const EXPIRES_AT: &str = "zeta.lucent-financial-group.com/expires-at";
 
@@ -145,6 +150,7 @@ pub fn compose(about: &About, hardware: Hardware) -> ClusterNode {
         ("flake-commit", &about.flake_commit),
         ("flake-host", &about.flake_host),
         ("expires-at", &about.expires_at),
+        ("cluster-key", &about.cluster_key),
     ] {
         if let Some(value) = value {
             annotations.insert(key(name), value.clone());

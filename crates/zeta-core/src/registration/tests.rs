@@ -311,6 +311,7 @@ fn about() -> About {
         expires_at: None,
         flake_commit: Some("abc".to_owned()),
         flake_host: None,
+        cluster_key: None,
     }
 }
 

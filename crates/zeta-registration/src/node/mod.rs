@@ -200,6 +200,7 @@ pub fn intend(ctx: &Context, about: &About, place: &Repository, reopen: bool) ->
         ("expires_at", &about.expires_at),
         ("flake_commit", &about.flake_commit),
         ("flake_host", &about.flake_host),
+        ("cluster_key", &about.cluster_key),
         ("repo", &place.repo),
         ("remote", &place.remote),
         ("fork", &place.fork),
@@ -239,6 +240,7 @@ pub fn wanted(
         expires_at: text("expires_at"),
         flake_commit: text("flake_commit"),
         flake_host: text("flake_host"),
+        cluster_key: text("cluster_key"),
     };
     let place = Repository {
         repo: text("repo"),

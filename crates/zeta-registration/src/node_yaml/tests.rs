@@ -96,6 +96,7 @@ fn sheet(value: &str) -> ClusterNode {
         expires_at: Some(value.to_owned()),
         flake_commit: Some(value.to_owned()),
         flake_host: None,
+        cluster_key: Some(value.to_owned()),
     };
     let hardware = Hardware {
         cpu: Some(value.to_owned()),

@@ -13,6 +13,8 @@ use zeta_core::time::{format_utc, parse_duration};
 
 use self::args::{DeregisterArgs, ListArgs, RegisterArgs, StewardArgs};
 use super::{Call, Noun, Verb};
+use crate::environment;
+use zeta_cluster::identity::Identity;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::hardening;
 use zeta_registration::node as ops;
@@ -78,7 +80,12 @@ const VERBS: &[Verb] = &[
 /// The shortest expiry, in ms.
 const SHORTEST_MS: u64 = 8 * 86_400_000;
 
-fn registration_of(ctx: &Context, args: &RegisterArgs, node: &Label) -> Result<About> {
+fn registration_of(
+    ctx: &Context,
+    args: &RegisterArgs,
+    node: &Label,
+    cluster_key: Option<String>,
+) -> Result<About> {
     repository::check_maintainer(&args.maintainer)?;
     let now_us = ctx.now().reading.wall_us;
     let expires = args.expires.as_deref().map(|text| parse_duration("expiry", text)).transpose()?;
@@ -101,6 +108,7 @@ fn registration_of(ctx: &Context, args: &RegisterArgs, node: &Label) -> Result<A
         expires_at: expires.map(until),
         flake_commit: args.flake_commit.clone(),
         flake_host: args.flake_host.clone(),
+        cluster_key,
     })
 }
 
@@ -108,7 +116,7 @@ fn run_register(call: &Call) -> Result<u8> {
     let args: RegisterArgs = call.args()?;
     let ctx = call.context()?;
     let node = ops::name(&ctx, args.host_name)?;
-    let about = registration_of(&ctx, &args, &node)?;
+    let about = registration_of(&ctx, &args, &node, cluster_key(call, node.as_str()))?;
     let min_interval_ms = parse_duration("interval", &args.min_interval)?;
     if args.dry_run {
         let yaml = ops::preview(&about)?;
@@ -175,8 +183,23 @@ fn run_show(call: &Call) -> Result<u8> {
         let intended = steward::intent(&call.context()?)?.is_some();
         return Err(report::no_receipt(&path, intended));
     };
-    call.out.either(|| report::receipt(&receipt), || report::receipt_text(&receipt, &path))?;
+    let key = cluster_key(call, &receipt.node);
+    call.out.either(
+        || report::receipt(&receipt, key.as_deref()),
+        || report::receipt_text(&receipt, &path, key.as_deref()),
+    )?;
     Ok(0)
+}
+
+/// Returns the public key of a node in its cluster of machines, if this machine has joined one as
+/// that node. A registration does not need it, so what is wrong with the identity is only said.
+fn cluster_key(call: &Call, node: &str) -> Option<String> {
+    let dir = call.config().and_then(environment::cluster_dir).ok()?;
+    let identity = Identity::find(&dir).unwrap_or_else(|error| {
+        call.out.note(&format!("the file of this node gets no cluster key: {}", error.text));
+        None
+    });
+    identity.filter(|found| found.node.as_str() == node).map(|found| found.public_key())
 }
 
 fn run_steward(call: &Call) -> Result<u8> {

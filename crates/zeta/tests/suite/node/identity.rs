@@ -1,5 +1,6 @@
 //! Which node this machine is: the receipts of the original, and those that were carried here.
 
+use zeta_cluster::identity::Identity;
 use zeta_core::registration::node_path;
 
 use super::fake_github::FakeGithub;
@@ -201,4 +202,36 @@ fn a_umask_that_shuts_the_owner_out_makes_no_directory_that_nobody_can_enter() {
         assert_eq!(mode & 0o777, 0o700, "{dir}");
     }
     assert_eq!(std::fs::read_dir(machine.home.join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_public_key_of_a_node_that_has_joined_stands_in_its_file_and_no_seed_does() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let call = |args: &[&str]| run(machine.settle(&mut machine.sandbox.cmd(args)));
+    let dry = ["node", "register", "--maintainer", "ace", "--node", "node-0e", "--dry-run"];
+    assert!(!call(&dry).out.contains("cluster-key"), "it has not joined");
+    let dir = machine.home.join(".local/state/zeta/cluster");
+    let bind = |node: &str| {
+        let cluster = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        Identity::bind(&dir, &node.parse().unwrap(), &cluster).unwrap().public_key()
+    };
+    let key = bind("node-0e");
+    let out = machine.register(&forge, &["--node", "node-0e"]);
+    assert_eq!(out.status, 0, "{out:?}");
+    let yaml = call(&dry).out;
+    let line = format!("zeta.lucent-financial-group.com/cluster-key: {key}");
+    assert!(yaml.contains(&line), "{line} is not in {yaml}");
+    let seed = std::fs::read_to_string(dir.join("node.nk")).unwrap();
+    assert!(!yaml.contains(seed.trim()));
+    assert_eq!(machine.show()["cluster_key"], key);
+    forge.model(|model| model.merge(1));
+    let listed = run(&mut machine.command(&forge, "list", &["--json"]));
+    assert!(listed.out.contains(&format!("\"cluster_key\":\"{key}\"")), "{listed:?}");
+    // The key of another node is not this one's.
+    let other = ["node", "register", "--maintainer", "ace", "--node", "node-0f", "--dry-run"];
+    assert!(!call(&other).out.contains("cluster-key"));
+    // What is wrong with the identity is said, and the registration goes on.
+    std::fs::write(dir.join("identity"), "x").unwrap();
+    let out = call(&dry);
+    assert!(out.status == 0 && out.err.contains("no cluster key"), "{out:?}");
 }
