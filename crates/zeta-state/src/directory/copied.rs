@@ -22,8 +22,15 @@ use super::tree::{Bytes, Node, Tree, read};
 use super::trusted_dir::open_inner;
 
 /// Returns whether the directory of a node is a copy.
-pub fn is_copied(node: &Node) -> bool {
-    statat(node.as_fd(), layout::COPY_MARK, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+///
+/// # Errors
+/// The kernel does not say it: then nothing is changed there.
+pub fn is_copied(node: &Node) -> Result<bool> {
+    match statat(node.as_fd(), layout::COPY_MARK, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(Error::io("cannot look at", &node.path.join(layout::COPY_MARK), errno)),
+    }
 }
 
 /// Refuses to change anything in the directory of a copied node.
@@ -31,7 +38,7 @@ pub fn is_copied(node: &Node) -> bool {
 /// # Errors
 /// It is a copy.
 pub fn refuse_copied(node: &Node) -> Result<()> {
-    if !is_copied(node) {
+    if !is_copied(node)? {
         return Ok(());
     }
     let text = format!("the records of the node {} are copies of another machine's", node.name);
@@ -82,7 +89,7 @@ impl BridgeDir {
     /// It is not a directory that zeta trusts.
     pub fn find_node(tree: &Tree, node: &Label) -> Result<Option<Option<BridgeDir>>> {
         let Some(found) = tree.node(node)? else { return Ok(None) };
-        if !is_copied(&found) {
+        if !is_copied(&found)? {
             return Ok(Some(None));
         }
         let path = found.path.clone();

@@ -131,7 +131,10 @@ impl Tree {
         let boot_id = host::boot_id();
         for name in self.nodes()?.names {
             let Ok(name) = Label::new("node", &name) else { continue };
-            let Some(node) = self.node(&name)?.filter(|node| !is_copied(node)) else { continue };
+            let Some(node) = self.node(&name)? else { continue };
+            if is_copied(&node)? {
+                continue;
+            }
             for file in node.list()?.names {
                 let Kind::Lease(_) = layout::kind_of(&file) else { continue };
                 let Some(record) = node.read(&self.base, &file, layout::RECORD_MAX)? else {

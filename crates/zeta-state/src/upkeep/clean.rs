@@ -120,14 +120,18 @@ pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
         if ctx.node.as_ref().is_some_and(|only| *only != name) {
             continue;
         }
-        match tree.node(&name) {
+        let found = tree.node(&name).and_then(|node| match node {
+            Some(node) => Ok(Some((is_copied(&node)?, node))),
+            None => Ok(None),
+        });
+        match found {
             // What another machine's records say is for that machine to clean.
-            Ok(Some(node)) if is_copied(&node) => {
+            Ok(Some((true, node))) => {
                 if ctx.node.is_some() {
                     refuse_copied(&node)?;
                 }
             }
-            Ok(Some(node)) => cleaner.sweep_node(&node),
+            Ok(Some((false, node))) => cleaner.sweep_node(&node),
             Ok(None) => {}
             Err(error) => cleaner.keep("node", format!("nodes/{name}"), &error.text),
         }

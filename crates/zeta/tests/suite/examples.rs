@@ -12,6 +12,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("zeta web --open", "tests/suite/web: it would open a browser here"),
     ("zeta web --port", "tests/suite/web, on a free port"),
     ("zeta cluster", "tests/suite/cluster, on servers of its own"),
+    ("zeta claim acquire B-0856 --scope cluster", "tests/suite/cluster/lease, likewise"),
     ("zeta node register --remote", "tests/suite/node: git is no real one here"),
 ];
 
