@@ -36,8 +36,9 @@ pub struct Leases {
     member: Member,
     /// When the record of the cluster was read.
     read: Instant,
-    /// The clock of the server, less that of this machine, in µs.
-    apart_us: i64,
+    /// The clock of the server in µs, and the boot clock at which it was read: the wall clock of
+    /// this machine may jump.
+    server: (i64, u64),
     feed: Option<(RecordName, Subscriber)>,
 }
 
@@ -51,20 +52,20 @@ pub fn open(setting: &Setting, dir: &Path, limit: Duration) -> Result<Box<dyn St
     // Before the record of the cluster is read: it must not seem younger than it is.
     let read = Instant::now();
     let member = Member::open_within(setting, dir, limit)?;
-    let (info, apart_us) = look(&member)?;
+    let (info, server) = look(&member)?;
     gate::pass(&member, dir, info.replicas())?;
-    Ok(Box::new(Leases { member, read, apart_us, feed: None }))
+    Ok(Box::new(Leases { member, read, server, feed: None }))
 }
 
 /// Looks at the stream of the leases, and at the clock of its server.
-fn look(member: &Member) -> Result<(Info, i64)> {
+fn look(member: &Member) -> Result<(Info, (i64, u64))> {
     let verb = format!("STREAM.INFO.{}", Stream::Lease.name());
     let asked = member.store().block(|connection| connection.read(&verb, &Value::Null))?;
-    let here_us = host::wall_us();
+    let here = host::reading();
     let answer = asked.map_err(|trouble| trouble.explain("cannot look at the leases"))?;
     // Servers before 2.10 do not say it.
     let there_us = answer.get("ts").and_then(Value::as_str).and_then(|ts| parse_utc(ts).ok());
-    Ok((Info::of(&answer), there_us.map_or(0, |there_us| there_us.saturating_sub(here_us))))
+    Ok((Info::of(&answer), (there_us.unwrap_or(here.wall_us), here.boot_ns)))
 }
 
 impl Leases {
@@ -129,13 +130,17 @@ impl Store for Leases {
             self.read = read;
         }
         let held = &self.member.meta().0.held;
+        let (server_us, then_ns) = self.server;
+        let since_us = host::reading().boot_ns.saturating_sub(then_ns) / 1000;
+        let since_us = i64::try_from(since_us).unwrap_or(i64::MAX);
         Ok(Terms {
             node: self.member.identity().node.clone(),
+            tree: String::new(),
             epoch: held.epoch,
             floor: held.floor,
             no_grant_before_us: held.no_grant_before_us,
             max_ttl_ms: held.max_ttl_ms,
-            server_us: host::wall_us().saturating_add(self.apart_us),
+            server_us: server_us.saturating_add(since_us),
         })
     }
 

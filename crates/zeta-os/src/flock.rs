@@ -3,11 +3,26 @@
 //! The kernel has no flock with a time limit, and a signal that ends a blocking one would be seen
 //! by every thread. So the lock is tried again and again without blocking.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
+
+/// Locks a file, which is made if there is none; `None` if another process has it locked.
+///
+/// # Errors
+/// As the kernel says.
+pub fn try_lock_file(path: &Path) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = open(path, flags, Mode::from_raw_mode(0o600))?;
+    match lock_within(&fd, Duration::ZERO) {
+        Ok(()) => Ok(Some(fd)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
 
 /// Takes the exclusive flock of an open file, and waits for its holder for at most `limit`. A free
 /// lock costs one system call, and so does any lock with a limit of zero.

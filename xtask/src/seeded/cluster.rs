@@ -16,7 +16,7 @@ const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::test
 const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
 
 /// All bugs.
-pub const BUGS: [Bug; 25] = [
+pub const BUGS: [Bug; 27] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
@@ -196,9 +196,23 @@ pub const BUGS: [Bug; 25] = [
     bug(
         "a bridge ends the leases of holders that live",
         "crates/zeta-cluster/src/bridge/leases.rs",
-        "                    _ => Holder::Alive,",
+        "                    _ => Holder::Alive(record.processes),",
         "                    _ => Holder::Gone,",
         &["-p", "zeta", "--test", "suite", "bridge::lease::a_dead_holder"],
+    ),
+    bug(
+        "a bridge speaks for another tree of its node",
+        "crates/zeta-cluster/src/bridge/leases.rs",
+        "let is_here = terms.is_own_tree(scope);",
+        "let is_here = scope.node == terms.node;",
+        &["-p", "zeta", "--test", "suite", "bridge::lease::a_bridge_leaves"],
+    ),
+    bug(
+        "a lease without a guard has no holder",
+        "crates/zeta-cluster/src/bridge/leases.rs",
+        "None => node.read(base, &file, RECORD_MAX),",
+        "None => Ok(None),",
+        &["-p", "zeta", "--test", "suite", "bridge::lease::a_holder_whose_guard"],
     ),
     bug(
         "a bridge believes in a loss at first sight",

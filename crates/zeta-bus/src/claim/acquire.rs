@@ -17,7 +17,7 @@ use super::{
     ClaimRequest, Claimant, bus_of, default_cluster_ttl_ms, default_ttl_ms, held, identify,
     judge_record, lease_place, record_of,
 };
-use crate::claim::holders::{HolderView, findings, scope};
+use crate::claim::holders::{HolderView, findings, leases, scope};
 use crate::claim::message::{claim_message, date_after, describe, set, unset};
 use crate::claim::note;
 use crate::directory::Bus;
@@ -119,6 +119,10 @@ pub fn acquire(
             format!("item {item:?}: items that begin with {PATH_ITEM:?} are claims on paths");
         return Err(Error::usage(text).hint("claim the path: zeta claim acquire --path PATTERN"));
     }
+    if request.in_cluster && request.shareable {
+        let text = format!("item {item:?}: a claim of the cluster has one holder");
+        return Err(Error::usage(text).hint("for a shareable claim of this node: --scope node"));
+    }
     let handle = ctx.open()?;
     let bus = bus_of(&handle, dir)?;
     let ctx = Context { agent: label(&request.from)?, ..ctx.clone() };
@@ -158,7 +162,20 @@ pub(super) fn label(from: &Address) -> Result<Label> {
 impl ClaimContext<'_> {
     pub(super) fn lease(&self, request: &ClaimRequest) -> RecordName {
         let sharer = request.shareable.then_some(request.from.as_str());
-        request.item.lease(&scope(self.bus), sharer)
+        match (request.in_cluster, leases(&request.item, self.bus)) {
+            (true, [_, of_cluster]) => of_cluster,
+            (false, _) => request.item.lease(&scope(self.bus), sharer),
+        }
+    }
+
+    /// The leases by which the caller may hold what it asks for.
+    pub(super) fn own_leases(&self, request: &ClaimRequest) -> Vec<RecordName> {
+        let [_, of_cluster] = leases(&request.item, self.bus);
+        let mut own = vec![self.lease(request)];
+        if !request.shareable && !request.in_cluster {
+            own.push(of_cluster);
+        }
+        own
     }
 
     pub(super) fn holders(&self) -> HolderView<'_> {
@@ -172,8 +189,10 @@ impl ClaimContext<'_> {
         on_wait: &mut OnWait<'_>,
     ) -> Result<Acquired> {
         let lease = self.lease(request);
-        if let Some((record, claim)) = self.own(&lease, request)? {
-            return self.acquire_again(request, &record, &claim);
+        for lease in self.own_leases(request) {
+            if let Some((record, claim)) = self.own(&lease, request)? {
+                return self.acquire_again(request, &record, &claim);
+            }
         }
         let default_ms = match request.in_cluster {
             true => default_cluster_ttl_ms(self.handle.ctx),
@@ -381,7 +400,7 @@ impl ClaimContext<'_> {
             // A caller that waited may hold a directory that was moved away meanwhile.
             self.bus.check_place()?;
             let Claims { messages, broken } = index.claims(&request.item, host::wall_us())?;
-            let conflicts = self.conflicts(request, renewal, &messages)?;
+            let conflicts = self.conflicts(request, (&record.lease, renewal), &messages)?;
             if !conflicts.is_empty() {
                 return Ok(Err(conflicts));
             }
@@ -402,7 +421,7 @@ impl ClaimContext<'_> {
     fn conflicts(
         &self,
         request: &ClaimRequest,
-        renewal: bool,
+        (lease, renewal): (&RecordName, bool),
         messages: &[ClaimMessage],
     ) -> Result<Vec<Claimant>> {
         let (from, shareable) = (&request.from, request.shareable);
@@ -410,6 +429,12 @@ impl ClaimContext<'_> {
         let mut claimants = holders.by_messages(messages, request.item.as_str());
         // Those that share it, and whose messages are gone.
         holders.add_sharers(self.bus, Some(&request.item), &mut claimants)?;
+        let exclusive = leases(&request.item, self.bus);
+        // The guard of its own lease is entered. A claim of the node and one of the cluster have
+        // two.
+        for other in exclusive.iter().filter(|other| !shareable && *other != lease) {
+            holders.add(&request.item, other, &mut claimants)?;
+        }
         let caller = request.caller(self.handle.ctx);
         claimants.retain(|claimant| match claimant.judge(&caller) {
             Identity::Same => false,
@@ -418,9 +443,10 @@ impl ClaimContext<'_> {
         });
         // A shareable claim has its own lease, whose guard is entered: check the exclusive one,
         // too.
-        let exclusive = request.item.lease(&scope(self.bus), None);
-        if shareable && let Some(view) = held(self.handle, &exclusive)? {
-            claimants.push(Claimant::of_grant(request.item.as_str(), view));
+        if shareable {
+            for exclusive in &exclusive {
+                holders.add(&request.item, exclusive, &mut claimants)?;
+            }
         }
         Ok(claimants)
     }

@@ -75,11 +75,20 @@ impl<'a> HolderView<'a> {
             .collect()
     }
 
-    /// Adds the exclusive grant: it counts even if its message is gone.
+    /// Adds the exclusive grants: they count even if their messages are gone.
     fn add_exclusive(&self, bus: &Bus, item: &Item, claimants: &mut Vec<Claimant>) -> Result<()> {
+        leases(item, bus).iter().try_for_each(|lease| self.add(item, lease, claimants))
+    }
+
+    /// Adds the grant of a lease of an item, if it is held and not among them.
+    pub(super) fn add(
+        &self,
+        item: &Item,
+        lease: &RecordName,
+        claimants: &mut Vec<Claimant>,
+    ) -> Result<()> {
         let Some(handle) = self.handle else { return Ok(()) };
-        let lease = item.lease(&scope(bus), None);
-        let Some(view) = held(handle, &lease)? else { return Ok(()) };
+        let Some(view) = held(handle, lease)? else { return Ok(()) };
         let token = record_of(&view).map(|record| record.fencing_token);
         if token.is_none() || !claimants.iter().any(|c| c.fencing_token() == token) {
             claimants.push(Claimant::of_grant(item.as_str(), view));
@@ -194,6 +203,15 @@ pub(super) fn findings(bus: &Bus, broken: &[BrokenClaim]) -> Vec<Error> {
         Error { text, ..error }
     };
     broken.iter().map(finding).collect()
+}
+
+/// What stands for the bus in the name of a claim of the cluster: a path of one machine means
+/// nothing on the others. No bus has this path, because it is not absolute.
+const CLUSTER: &str = "cluster";
+
+/// The exclusive leases of an item: that of the bus, and that of the cluster.
+pub(super) fn leases(item: &Item, bus: &Bus) -> [RecordName; 2] {
+    [item.lease(&scope(bus), None), item.lease(CLUSTER, None)]
 }
 
 /// Returns what distinguishes the claims of one bus from those of another.

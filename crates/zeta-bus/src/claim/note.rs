@@ -10,7 +10,7 @@ use zeta_core::lease::Record;
 use zeta_core::name::RecordName;
 use zeta_core::time::format_utc;
 
-use crate::claim::holders::scope;
+use crate::claim::holders::leases;
 use crate::directory::Bus;
 use zeta_os::error::{Error, Result};
 use zeta_os::host;
@@ -38,13 +38,16 @@ pub struct Head {
 
 /// Returns the note that counts for an item, if there is one that can be read.
 pub(super) fn of_item(handle: &NodeHandle<'_>, bus: &Bus, item: &Item) -> Option<Note> {
-    of_lease(handle, &item.lease(&scope(bus), None), item.as_str())
+    let notes = leases(item, bus).map(|lease| of_lease(handle, &lease, item.as_str()));
+    notes.into_iter().flatten().max_by_key(|note| note.fencing_token)
 }
 
 /// Returns the path of the note of an item.
 pub(super) fn path(handle: &NodeHandle<'_>, bus: &Bus, item: &Item) -> String {
-    let file = layout::note_file(&item.lease(&scope(bus), None));
-    handle.node.path.join(file).display().to_string()
+    let [of_bus, of_cluster] = leases(item, bus);
+    let token = |lease| of_lease(handle, lease, item.as_str()).map(|note| note.fencing_token);
+    let lease = if token(&of_cluster) > token(&of_bus) { of_cluster } else { of_bus };
+    handle.node.path.join(layout::note_file(&lease)).display().to_string()
 }
 
 /// Makes the note of a holder, whose claim is in `record`.

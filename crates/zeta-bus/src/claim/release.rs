@@ -15,7 +15,7 @@ use super::{
     record_of,
 };
 use crate::claim::acquire::{Acquired, ClaimContext, Granted, label};
-use crate::claim::holders::scope;
+use crate::claim::holders::{leases, scope};
 use crate::claim::message::{claim_message, date_after, release_message, sent_us, set};
 use crate::claim::note::{self, NoteFile};
 use crate::claim::paths::announce_end as announce_path_end;
@@ -79,8 +79,10 @@ pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResul
     let claims = ClaimContext { handle: &handle, bus: &bus };
     let (item, mut from) = (&request.item, request.from.clone());
     let (mut stood, mut messages, mut note_file) = (false, Vec::new(), None);
-    for sharer in [None, Some(request.from.as_str())] {
-        let lease = item.lease(&scope(&bus), sharer);
+    let exclusive = leases(item, &bus);
+    let shared = item.lease(&scope(&bus), Some(request.from.as_str()));
+    for lease in exclusive.iter().chain([&shared]) {
+        let lease = lease.clone();
         let Some((record, claim)) = claims.claim_of(&lease, request)? else { continue };
         messages.extend(claim.message.clone());
         from = Address::new(&claim.from).unwrap_or(from);
@@ -95,7 +97,14 @@ pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResul
         }
     }
     if let (Some(token), false) = (request.token, stood) {
-        match handle.release(&item.lease(&scope(&bus), None), token)? {
+        let [of_bus, of_cluster] = &exclusive;
+        let mut released = handle.release(of_bus, token)?;
+        if released.is_err()
+            && let Ok(removed) = handle.release(of_cluster, token)?
+        {
+            released = Ok(removed);
+        }
+        match released {
             Ok(_) if claims.is_believed(request)? => {}
             Ok(_) => return Ok(Ok(Released::Before)),
             Err(lost) => return Ok(Err(lost)),
@@ -202,11 +211,12 @@ pub fn renew(ctx: &Context, dir: &Path, request: &ClaimRequest) -> Result<Option
     let claims = ClaimContext { handle: &NodeHandle { ctx: &ctx, ..handle }, bus: &bus };
     for shareable in [false, true] {
         let request = ClaimRequest { shareable, ..request.clone() };
-        let lease = claims.lease(&request);
-        let Some((record, claim)) = claims.claim_of(&lease, &request)? else { continue };
-        let from = Address::new(&claim.from).unwrap_or_else(|_| request.from.clone());
-        let request = ClaimRequest { from, ..request };
-        return claims.acquire_again(&request, &record, &claim).map(Some);
+        for lease in claims.own_leases(&request) {
+            let Some((record, claim)) = claims.claim_of(&lease, &request)? else { continue };
+            let from = Address::new(&claim.from).unwrap_or_else(|_| request.from.clone());
+            let request = ClaimRequest { from, ..request };
+            return claims.acquire_again(&request, &record, &claim).map(Some);
+        }
     }
     Ok(None)
 }
@@ -222,8 +232,12 @@ pub fn hand_over(
     let handle = ctx.open()?;
     let bus = bus_of(&handle, dir)?;
     let claims = ClaimContext { handle: &handle, bus: &bus };
-    let lease = request.item.lease(&scope(&bus), None);
-    let Some((record, claim)) = claims.claim_of(&lease, request)? else { return Ok(Ok(None)) };
+    let mut own = None;
+    for lease in leases(&request.item, &bus) {
+        own = own.or(claims.claim_of(&lease, request)?);
+    }
+    let Some((record, claim)) = own else { return Ok(Ok(None)) };
+    let lease = record.lease.clone();
     let giver = Address::new(&claim.from).unwrap_or_else(|_| request.from.clone());
     let note = request.note.as_ref();
     let note = note.map(|new| Box::new(note::new(new, &record, &claim, Some(to.as_str()))));

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use zeta_core::cluster::copy::{self, About, copy_max, decide_observed};
 use zeta_core::cluster::lease::{Call, Entry, Observed, Op, Step, Terms, Write};
 use zeta_core::cluster::subject::{Stream, Subject};
-use zeta_core::evidence::{Age, Process, ProcessState, is_same_boot};
+use zeta_core::evidence::{Age, Process, ProcessState, Processes, is_same_boot};
 use zeta_core::layout::{self, RECORD_MAX};
 use zeta_core::lease::{FencingToken, Observed as LocalObserved, Record};
 use zeta_core::name::RecordName;
@@ -87,7 +87,7 @@ impl Bridge<'_> {
     /// Takes a value of a lease: the copy that the short verbs read.
     pub(super) fn take_lease(&mut self, wire: &Wire, value: &Received) -> OsResult<()> {
         let Subject::Lease { name, .. } = &value.subject else { return Ok(()) };
-        if self.leases.known.get(name).is_some_and(|known| known.sequence >= value.sequence) {
+        if self.leases.known.get(name).is_some_and(|known| known.sequence > value.sequence) {
             return Ok(());
         }
         let node = &value.envelope.node;
@@ -162,23 +162,28 @@ impl Bridge<'_> {
     pub(super) async fn speak_for_node(&mut self, wire: &Wire) -> Result<()> {
         self.leases.look_at = None;
         let mut alive: Vec<Process> = Vec::new();
-        let own: Vec<(RecordName, u64, Box<Record>)> = self
+        let terms = self.terms(wire)?;
+        let own: Vec<(RecordName, u64, Box<Record>, bool)> = self
             .leases
             .known
             .iter()
             .filter_map(|(name, known)| match &known.entry {
                 Entry::Grant(record, scope) if scope.node == self.own => {
-                    Some((name.clone(), known.sequence, record.clone()))
+                    let is_here = terms.is_own_tree(scope);
+                    Some((name.clone(), known.sequence, record.clone(), is_here))
                 }
                 _ => None,
             })
             .collect();
-        for (name, sequence, record) in own {
-            match self.find_holder(&name, &record) {
-                Holder::Alive => {
-                    let processes = &record.processes;
-                    alive.extend(processes.own.iter().chain(&processes.child));
-                }
+        for (name, sequence, record, is_here) in own {
+            let holder = match is_here {
+                true => self.find_holder(&name, &record),
+                // Its record stands in another tree of this machine, which alone knows it.
+                false if is_same_boot(&record.renewed.boot_id, &self.ctx.host) => continue,
+                false => Holder::Dead,
+            };
+            match holder {
+                Holder::Alive(known) => alive.extend(self.living(known)),
                 Holder::Dead => self.end_lease(wire, &name, sequence, Op::End).await?,
                 Holder::Gone => {
                     let op = Op::Release { token: record.fencing_token };
@@ -204,15 +209,15 @@ impl Bridge<'_> {
             Err(error) if error.kind == Kind::Busy => return Holder::Unclear,
             Err(error) => {
                 (self.log)(Level::Warning, &format!("the lease {name}: {}", error.text));
-                return Holder::Alive;
+                return Holder::Alive(Processes::default());
             }
         };
         let read = match &section {
             Some(section) => section.read(RECORD_MAX),
-            // Without a guard no process of this machine has taken it.
-            None => Ok(None),
+            // A cleaner may have taken the guard alone.
+            None => node.read(base, &file, RECORD_MAX),
         };
-        let Ok(bytes) = read else { return Holder::Alive };
+        let Ok(bytes) = read else { return Holder::Alive(Processes::default()) };
         match observe(bytes, name, &self.ctx.host) {
             LocalObserved::Ours(record, _, life) if record.lease_id == granted.lease_id => {
                 let same = is_same_boot(&record.renewed.boot_id, &self.ctx.host);
@@ -220,31 +225,44 @@ impl Bridge<'_> {
                     (true, ProcessState::Dead) => Holder::Dead,
                     // Whether it is one of an earlier boot is for the decision to say.
                     (false, _) => Holder::Dead,
-                    _ => Holder::Alive,
+                    // The store does not know the child that was started after the grant.
+                    _ => Holder::Alive(record.processes),
                 }
             }
             LocalObserved::Ours(..) | LocalObserved::Absent => Holder::Gone,
             // What cannot be read may be the holder's.
-            LocalObserved::Foreign { .. } | LocalObserved::Damaged(..) => Holder::Alive,
+            LocalObserved::Foreign { .. } | LocalObserved::Damaged(..) => {
+                Holder::Alive(Processes::default())
+            }
         }
     }
 
+    /// The processes of a holder that have not ended, one of which may have.
+    fn living(&self, known: Processes) -> impl Iterator<Item = Process> {
+        let lives = move |process: &Process| {
+            let alone = Processes { own: Some(*process), child: None, ..known };
+            process::life(&alone, &self.ctx.host) != ProcessState::Dead
+        };
+        known.own.into_iter().chain(known.child).filter(lives)
+    }
+
     /// What this node knows of the cluster.
-    pub(super) fn terms(&self, wire: &Wire) -> Terms {
+    pub(super) fn terms(&self, wire: &Wire) -> OsResult<Terms> {
         let held = &wire.meta.held;
         let highest = self.memory.known.as_ref().map_or(0, |known| known.highest_token);
         let wall_us = zeta_os::host::wall_us();
         let server_us = self.status.server_us.map_or(wall_us, |(server_us, then_us)| {
             server_us.saturating_add(wall_us.saturating_sub(then_us))
         });
-        Terms {
+        Ok(Terms {
             node: self.own.clone(),
+            tree: self.directory.node.mark()?,
             epoch: held.epoch,
             floor: held.floor.max(highest),
             no_grant_before_us: held.no_grant_before_us,
             max_ttl_ms: held.max_ttl_ms,
             server_us,
-        }
+        })
     }
 
     /// Ends a lease of this node, if it stands as it was seen. A refusal means that a newer value
@@ -256,16 +274,16 @@ impl Bridge<'_> {
         sequence: u64,
         op: Op,
     ) -> Result<()> {
-        let terms = self.terms(wire);
+        let terms = self.terms(wire)?;
         let Some(known) = self.leases.known.get(name) else { return Ok(()) };
         let Entry::Grant(record, _) = &known.entry else { return Ok(()) };
-        let life = process::life(&record.processes, &self.ctx.host);
         let observed = Observed {
             epoch: terms.epoch,
             revision: sequence,
             entry: known.entry.clone(),
             unchanged: Age::Unclear,
-            life,
+            // As the record of this tree says, which names more processes than the store.
+            life: ProcessState::Dead,
         };
         let token = record.fencing_token;
         let step = Call::new(op).observe(&observed, &terms, &self.ctx.now());
@@ -296,7 +314,8 @@ impl Bridge<'_> {
 
 /// What the records of this node say of the holder of a lease.
 enum Holder {
-    Alive,
+    /// These are its processes, as far as they are known.
+    Alive(Processes),
     /// It stands in the record, and has ended, or is of another boot.
     Dead,
     /// The record is gone, or another one's.

@@ -28,7 +28,8 @@ mod status;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,9 +40,10 @@ use zeta_core::cluster::subject::Item;
 use zeta_core::layout;
 use zeta_core::name::Label;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::host;
+use zeta_os::flock::try_lock_file;
 use zeta_os::notify::Manager;
 use zeta_os::signal::Signals;
+use zeta_os::{given_path, host};
 use zeta_state::context::Context;
 use zeta_state::directory::copied::BridgeDir;
 use zeta_state::directory::tree::Tree;
@@ -86,6 +88,9 @@ pub struct Options<'o> {
     pub log: &'o dyn Fn(Level, &str),
 }
 
+/// The file in the directory of the identity that a bridge locks.
+const LOCK_FILE: &str = "bridge.lock";
+
 /// A running bridge.
 struct Bridge<'b> {
     ctx: &'b Context,
@@ -121,7 +126,7 @@ struct Bridge<'b> {
 /// Bridges until a signal asks for the end.
 ///
 /// # Errors
-/// This machine has joined no cluster, another bridge runs for this tree, another machine uses the
+/// This machine has joined no cluster, another bridge runs for it, another machine uses the
 /// name of this node, or the servers are not those of its cluster.
 pub fn run(options: Options<'_>) -> Result<()> {
     let signals = Signals::take_over()?;
@@ -129,16 +134,29 @@ pub fn run(options: Options<'_>) -> Result<()> {
     let runtime = runtime
         .map_err(|error| Error::new(Kind::Fault, format!("cannot start a runtime: {error}")))?;
     let done = runtime.block_on(async {
-        let (mut bridge, _lock) = Bridge::open(options)?;
+        let (mut bridge, _locks) = Bridge::open(options)?;
         bridge.run(&signals).await
     });
     runtime.shutdown_timeout(Duration::ZERO);
     done
 }
 
+/// Takes the lock of the identity: the bridges of two trees would each send what the other one
+/// takes back.
+fn lock_identity(dir: &Path) -> Result<OwnedFd> {
+    let path = dir.join(LOCK_FILE);
+    let cannot = |errno| Error::io("cannot lock", &path, errno);
+    try_lock_file(&path).map_err(cannot)?.ok_or_else(|| {
+        let shown = given_path::shown(dir);
+        let text = format!("another bridge runs with the identity of this node, in {shown}");
+        Error::new(Kind::Busy, text)
+            .hint("a node has one bridge, also where it has several state directories")
+    })
+}
+
 impl<'b> Bridge<'b> {
     /// Opens the tree and takes the lock of its bridge.
-    fn open(options: Options<'b>) -> Result<(Bridge<'b>, std::os::fd::OwnedFd)> {
+    fn open(options: Options<'b>) -> Result<(Bridge<'b>, [OwnedFd; 2])> {
         let Options { ctx, setting, dir, log } = options;
         let identity = Identity::find(&dir)?.ok_or_else(not_joined)?;
         let tree = Tree::open_or_create(&ctx.state_dir)?;
@@ -160,6 +178,7 @@ impl<'b> Bridge<'b> {
             Error::new(Kind::Busy, "another bridge runs for this state directory")
                 .hint("one is enough: see 'zeta cluster status'")
         })?;
+        let own_lock = lock_identity(&dir)?;
         home.sweep();
         let leases = Leases::new(BridgeDir::of_cluster(&tree, Some(layout::CLUSTER_LEASES))?)?;
         let memory = Memory::load(&dir)?;
@@ -193,6 +212,6 @@ impl<'b> Bridge<'b> {
             beat_at: now,
             relist_at: now,
         };
-        Ok((bridge, lock))
+        Ok((bridge, [lock, own_lock]))
     }
 }

@@ -65,7 +65,7 @@ mod tests {
         for _ in 0..3 {
             assert!(!peer.add("too long".into(), WINDOW_MS + 3));
         }
-        assert!(peer.add("too long".into(), WINDOW_MS + 4));
+        assert!(peer.add("too long".into(), WINDOW_MS + 3));
         assert_eq!((peer.count, peer.reason.as_str()), (14, "too long"));
     }
 

@@ -183,7 +183,7 @@ pub fn apply(world: &mut World, action: Action) {
 
 fn of_belief(world: &World, at: usize, belief: &Belief) -> Observed {
     let node = world.procs[at].node;
-    let scope = Scope { node: world.nodes[node].label.clone(), epoch: belief.epoch };
+    let scope = Scope { epoch: belief.epoch, ..world.terms(node).scope() };
     Observed {
         epoch: belief.epoch,
         revision: belief.grant.revision,

@@ -266,6 +266,7 @@ impl World {
         let ignored = self.is(Mutant::NoQuarantine);
         Terms {
             node: label.clone(),
+            tree: "one".to_owned(),
             epoch: meta.epoch,
             floor: if ignored { 0 } else { meta.floor.max(*highest_token) },
             no_grant_before_us: if ignored { 0 } else { meta.no_grant_before_us },

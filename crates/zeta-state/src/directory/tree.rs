@@ -278,6 +278,13 @@ impl Node {
         is_gone(&self.fd, &self.path)
     }
 
+    /// Returns what tells this directory apart from all others of this boot, and is no path: a copy
+    /// of a tree has another one.
+    pub fn mark(&self) -> Result<String> {
+        let cannot = |errno| Error::io("cannot look at", &self.path, errno);
+        trusted_dir::mark(self.fd.as_fd()).map_err(cannot)
+    }
+
     /// Returns the stamp of the node; `None` if it cannot be read.
     pub fn stamp(&self) -> Option<Stamp> {
         fstat(&self.fd).ok().map(|stat| stamp(&stat))

@@ -291,6 +291,12 @@ pub fn born_ns(fd: BorrowedFd<'_>) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(seen.stx_btime.tv_nsec.into())
 }
 
+/// Returns a word that no other directory of this boot has.
+pub fn mark(fd: BorrowedFd<'_>) -> rustix::io::Result<String> {
+    let (device, number) = identity(fd, &fstat(fd)?, magic(fd)?);
+    Ok(format!("{device:x}-{number:x}-{:x}", born_ns(fd).unwrap_or(0)))
+}
+
 /// Checks a directory inside the tree on its open descriptor (R3).
 fn check_inner(fd: &OwnedFd, base: &TrustedDir, path: &impl Fn() -> PathBuf) -> Result<Stat> {
     let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", &path(), errno))?;

@@ -138,6 +138,11 @@ pub fn hold_around(
         let released = handle.release(record.fencing_token);
         return wanted.and(released.map(|_| ExecOutcome::NotWanted));
     }
+    if let Some(error) = ended_already(&record) {
+        child.dismiss();
+        let _ = handle.release(record.fencing_token);
+        return Err(error);
+    }
     let held = match child.open()? {
         Ok(child) => {
             let mut renewer = Renewer {
@@ -235,14 +240,16 @@ impl Renewer<'_, '_> {
         mut asked_to_end: Option<&mut dyn FnMut()>,
     ) -> Result<(ExitOutcome, Option<LostTo>)> {
         let every = Duration::from_millis(self.record.ttl_ms / 4);
-        let mut next = Instant::now() + every;
+        let mut next_ns = from_now_ns(every);
         let mut lost = None;
         if poll_readable(&relay.fds(), SHORT).first() == Some(&false) {
             relay.watch_group();
         }
         loop {
             let limit = match lost {
-                None => next.saturating_duration_since(Instant::now()),
+                // The sleep does not count the time of a suspended machine, and other nodes do.
+                None if self.is_in_cluster => until(next_ns).min(RETRY),
+                None => until(next_ns),
                 Some(_) => Duration::from_secs(3600),
             };
             let ready = poll_readable(&relay.fds(), limit);
@@ -253,12 +260,12 @@ impl Renewer<'_, '_> {
             if ready.first() == Some(&true) {
                 return Ok((relay.wait()?, lost));
             }
-            if lost.is_none() && Instant::now() >= next {
+            if lost.is_none() && until(next_ns).is_zero() {
                 relay.watch_group();
                 let renewed = self.renew(child);
                 // A store that is not reached is asked again until the deadline.
                 let pause = if renewed.is_err() && self.is_in_cluster { RETRY } else { every };
-                next = Instant::now() + pause.min(every);
+                next_ns = from_now_ns(pause.min(every));
                 lost = renewed.unwrap_or_default();
                 lost.iter().for_each(&mut *on_loss);
             }
@@ -306,22 +313,25 @@ pub fn run_fenced(
         }
         Checked::TooLate => return Err(too_late(lease, token)),
     }
-    // Beyond that, another node may be granted it.
-    let left = of_cluster(&seen).and_then(deadline_of).map(|deadline_ns| {
-        Duration::from_nanos(deadline_ns.saturating_sub(host::reading().boot_ns))
-    });
-    let limit = left.map_or(limit, |left| left.min(limit));
     section.keep_over_exec()?;
     let mut env = environment(&at, token, lease);
     let outer = ctx.fenced.as_ref().map_or(String::new(), |names| format!("{names},"));
     env.push(("ZETA_FENCED", format!("{outer}{lease}")));
-    let child = match fork_gated(&Setup { argv, env, group: Group::Own, terminal: None }, &signals)?
-        .open()?
-    {
+    let child = fork_gated(&Setup { argv, env, group: Group::Own, terminal: None }, &signals)?;
+    // This process may have been stopped since it looked.
+    let record = of_cluster(&seen);
+    if let Some(error) = record.and_then(ended_already) {
+        child.dismiss();
+        return Err(error);
+    }
+    // Beyond its deadline, another node may be granted it.
+    let of_grant = record.and_then(deadline_of);
+    let limit = of_grant.map_or(limit, |deadline_ns| until(deadline_ns).min(limit));
+    let child = match child.open()? {
         Ok(child) => child,
         Err((status, error)) => return Ok(ExecOutcome::NotStarted(status, error)),
     };
-    let ended = wait_fenced(&child, &signals, limit);
+    let ended = wait_fenced(&child, &signals, limit, of_grant);
     take_terminal_back();
     let ended = ended?;
     drop(section);
@@ -338,10 +348,35 @@ pub fn run_fenced(
     }
 }
 
-fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Option<ExitOutcome>> {
+/// The moment after this time, by the boot clock, which counts the time of a suspended machine.
+fn from_now_ns(limit: Duration) -> u64 {
+    let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+    host::reading().boot_ns.saturating_add(limit_ns)
+}
+
+/// The time until a moment of the boot clock.
+fn until(moment_ns: u64) -> Duration {
+    Duration::from_nanos(moment_ns.saturating_sub(host::reading().boot_ns))
+}
+
+/// The error of a grant of the cluster whose deadline has passed before its command was started.
+fn ended_already(record: &Record) -> Option<Error> {
+    deadline_of(record)
+        .filter(|deadline_ns| until(*deadline_ns).is_zero())
+        .map(|_| too_late(&record.lease, record.fencing_token))
+}
+
+/// Waits for the end of a fenced command, until its time is over or its grant has ended.
+fn wait_fenced(
+    child: &Child,
+    signals: &Signals,
+    limit: Duration,
+    of_grant: Option<u64>,
+) -> Result<Option<ExitOutcome>> {
     let deadline = Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
+        let left = of_grant.map_or(left, |end_ns| left.min(until(end_ns)).min(RETRY));
         let ready = poll_readable(&[child.fd().as_fd(), signals.fd()], left);
         // The child has its own process group, so the terminal sent it none of them.
         while let Some(signal) = signals.next() {
@@ -353,7 +388,7 @@ fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Opti
         if ready.first() == Some(&true) {
             return child.wait().map(Some);
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || of_grant.is_some_and(|end_ns| until(end_ns).is_zero()) {
             child.kill_group(Signal::TERM);
             poll_readable(&[child.fd()], Duration::from_secs(2));
             child.kill_group(Signal::KILL);

@@ -374,7 +374,7 @@ impl NodeHandle<'_> {
                 let entry = found.entry(&section, Event::Broken, lease);
                 let entry = entry.by(self.ctx.agent.as_str()).with_reason(reason);
                 let far = cluster::of_cluster(seen).map(|record| {
-                    let place = (&self.tree.base, &self.node.name);
+                    let place = (&self.tree.base, &self.node);
                     cluster::give_back(self.ctx, place, record, cluster::CALL_LIMIT)
                 });
                 found.remove(&section, self.ctx, &self.ctx.now(), &entry)?;

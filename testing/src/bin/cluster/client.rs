@@ -210,6 +210,7 @@ impl Client {
         let Some(meta) = self.link.meta.clone() else { return Ok(None) };
         Ok(Some(Terms {
             node: self.node.clone(),
+            tree: "one".to_owned(),
             epoch: meta.epoch,
             floor: meta.floor.max(self.highest.raise(0)?),
             no_grant_before_us: meta.no_grant_before_us,

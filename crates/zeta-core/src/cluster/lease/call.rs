@@ -227,7 +227,7 @@ impl Call {
         terms: &Terms,
         accepted: impl FnOnce(Grant) -> Outcome,
     ) -> Step {
-        let scope = super::Scope { node: terms.node.clone(), epoch: terms.epoch };
+        let scope = terms.scope();
         let deadline_ns = deadline_ns(&record);
         let grant = Grant { record: record.clone(), revision: 0, deadline_ns };
         self.send(Write { expected, entry: Entry::Grant(record, scope) }, accepted(grant))

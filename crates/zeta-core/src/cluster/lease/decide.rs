@@ -25,7 +25,7 @@ pub struct Observed {
     pub entry: Entry,
     /// For how long this observer has seen this revision, by its own boot clock.
     pub unchanged: Age,
-    /// The state of the recorded processes. It counts only for a grant of the observer's own node
+    /// The state of the recorded processes. It counts only for a grant of the observer's own tree
     /// and boot.
     pub life: ProcessState,
 }
@@ -52,6 +52,8 @@ impl Observed {
 pub struct Terms {
     /// The node that asks.
     pub node: Label,
+    /// Its tree: what tells it apart from the others of this machine.
+    pub tree: String,
     /// The epoch of the cluster.
     pub epoch: u64,
     /// Every new token is greater: the cluster's floor, and the highest token that this node knows.
@@ -62,6 +64,18 @@ pub struct Terms {
     pub max_ttl_ms: u64,
     /// The server's clock now: the own wall clock and the last difference that was seen.
     pub server_us: i64,
+}
+
+impl Terms {
+    /// What stands in a value that is written now.
+    pub fn scope(&self) -> Scope {
+        Scope { node: self.node.clone(), tree: self.tree.clone(), epoch: self.epoch }
+    }
+
+    /// Returns whether the record of a grant stands in the tree that asks.
+    pub fn is_own_tree(&self, scope: &Scope) -> bool {
+        scope.node == self.node && !scope.tree.is_empty() && scope.tree == self.tree
+    }
 }
 
 /// How long an observer waits for a lease with this TTL, in ms: its clock may run 1 % faster than
@@ -100,7 +114,8 @@ pub fn judge(observed: &Observed, terms: &Terms, now: &Now) -> Standing {
     if scope.node == terms.node {
         match judge_boot(&record.renewed, now) {
             Boot::Other => return Standing::Grantable(Cause::OtherBoot),
-            Boot::Same if observed.life == ProcessState::Dead => {
+            // Only the local record names all processes of the holder, its child among them.
+            Boot::Same if observed.life == ProcessState::Dead && terms.is_own_tree(scope) => {
                 return Standing::Grantable(Cause::HolderDead);
             }
             Boot::Same => age = older(age, own_age(record, now)),
@@ -190,7 +205,7 @@ pub fn decide_acquire(
         return Acquired::NoTokenLeft;
     };
     let mut record = Record { grace_ms: 0, ..lease::granted(ask, token, now) };
-    Scope { node: terms.node.clone(), epoch: terms.epoch }.set(&mut record);
+    terms.scope().set(&mut record);
     Acquired::Grant(Box::new(record), cause)
 }
 
@@ -210,7 +225,7 @@ pub fn decide_renew(
     let ttl_ms = ttl_ms.map(|ttl_ms| ttl_ms.min(terms.max_ttl_ms));
     match lease::decide_renew(&local, token, ttl_ms, now) {
         Renewed::Write { mut record, gap_ms } => {
-            Scope { node: terms.node.clone(), epoch: terms.epoch }.set(&mut record);
+            terms.scope().set(&mut record);
             Renewed::Write { record, gap_ms }
         }
         lost => lost,
@@ -249,7 +264,7 @@ pub fn decide_pass_on(
     match lease::decide_reassign(&local, token, highest, successor.clone(), now) {
         Reassigned::Write(mut record) => {
             record.ttl_ms = record.ttl_ms.min(terms.max_ttl_ms);
-            Scope { node: terms.node.clone(), epoch: terms.epoch }.set(&mut record);
+            terms.scope().set(&mut record);
             Reassigned::Write(record)
         }
         other => other,
@@ -281,7 +296,7 @@ pub(super) fn end_of(record: &Record, how: How, terms: &Terms) -> End {
         fencing_token: record.fencing_token,
         lease_id: record.lease_id.clone(),
         how,
-        scope: Scope { node: terms.node.clone(), epoch: terms.epoch },
+        scope: terms.scope(),
         wall_us: terms.server_us,
     }
 }

@@ -30,12 +30,15 @@ const SCOPE: &str = "scope";
 const SCOPE_WORD: &str = "cluster";
 const NODE: &str = "node";
 const EPOCH: &str = "cluster_epoch";
+const TREE: &str = "tree";
 
 /// What makes a record the grant of a lease of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// The node of the holder.
     pub node: Label,
+    /// The tree with the holder's record; empty if it is not known. A node may have several.
+    pub tree: String,
     /// The epoch in which it was granted or renewed.
     pub epoch: u64,
 }
@@ -48,15 +51,17 @@ impl Scope {
             return None;
         }
         let node = unquote(value(NODE)?)?.parse().ok()?;
-        Some(Scope { node, epoch: value(EPOCH)?.parse().ok()? })
+        let tree = value(TREE).and_then(|tree| unquote(tree)).unwrap_or_default().into_owned();
+        Some(Scope { node, tree, epoch: value(EPOCH)?.parse().ok()? })
     }
 
     /// Writes it into a record, in place of what stands there.
     pub fn set(&self, record: &mut Record) {
-        record.extra.retain(|(key, _)| ![SCOPE, NODE, EPOCH].contains(&key.as_str()));
+        record.extra.retain(|(key, _)| ![SCOPE, NODE, TREE, EPOCH].contains(&key.as_str()));
         record.extra.extend([
             (SCOPE.to_owned(), quote(SCOPE_WORD)),
             (NODE.to_owned(), quote(self.node.as_str())),
+            (TREE.to_owned(), quote(&self.tree)),
             (EPOCH.to_owned(), self.epoch.to_string()),
         ]);
     }
@@ -179,7 +184,11 @@ impl End {
             fencing_token: FencingToken::new(fields.number("fencing_token")?)?,
             lease_id: text("lease_id")?.into_owned(),
             how: How::ALL.into_iter().find(|how| how.word() == word)?,
-            scope: Scope { node: text(NODE)?.parse().ok()?, epoch: fields.number(EPOCH)? },
+            scope: Scope {
+                node: text(NODE)?.parse().ok()?,
+                tree: text(TREE).unwrap_or_default().into_owned(),
+                epoch: fields.number(EPOCH)?,
+            },
             wall_us: crate::time::parse_utc(&text("ended_at")?).ok()?,
         })
     }
@@ -192,6 +201,7 @@ impl End {
         fields.push_text("ended", self.how.word());
         fields.push_text(SCOPE, SCOPE_WORD);
         fields.push_text(NODE, self.scope.node.as_str());
+        fields.push_text(TREE, &self.scope.tree);
         fields.push_number(EPOCH, self.scope.epoch);
         fields.push_text("ended_at", &format_utc(self.wall_us));
         fields

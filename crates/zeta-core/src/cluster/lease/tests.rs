@@ -34,6 +34,7 @@ fn reading(boot_ms: u64) -> Reading {
 fn terms() -> Terms {
     Terms {
         node: "node-a".parse().unwrap(),
+        tree: "one".to_owned(),
         epoch: 3,
         floor: 500,
         no_grant_before_us: 0,
@@ -73,9 +74,7 @@ fn grant_of(node: &str, boot_id: &str) -> Entry {
     let (host, ask) = (host_of(node, boot_id), ask("first"));
     let now = Now { reading: reading(1_000), host: &host };
     match decide_acquire(&Observed::nothing(3), &ask, &terms, &now) {
-        Acquired::Grant(record, Cause::Free) => {
-            Entry::Grant(record, Scope { node: terms.node, epoch: 3 })
-        }
+        Acquired::Grant(record, Cause::Free) => Entry::Grant(record, terms.scope()),
         other => panic!("{other:?}"),
     }
 }
@@ -235,7 +234,7 @@ fn a_node_need_not_watch_a_grant_of_its_own_clock() {
     let first = Host { time_ns: Some(FIRST_TIME_NS), ..here() };
     let mut record = record_of(&grant_of("node-a", "boot-a"));
     record.renewed.time_ns = Some(FIRST_TIME_NS);
-    let entry = Entry::Grant(Box::new(record), Scope { node: terms().node, epoch: 3 });
+    let entry = Entry::Grant(Box::new(record), terms().scope());
     let standing = |boot_ms, unchanged_ms| {
         let now = Now { reading: reading(boot_ms), host: &first };
         judge(&observed(entry.clone(), unchanged_ms), &terms(), &now)
@@ -270,7 +269,7 @@ fn a_token_is_above_the_previous_one_the_floor_and_the_clock() {
         };
         assert_eq!((record.fencing_token.get(), cause), (token, Cause::Free));
         assert_eq!((record.grace_ms, record.ttl_ms), (0, TTL_MS));
-        assert_eq!(Scope::of(&record), Some(Scope { node: terms.node.clone(), epoch: 3 }));
+        assert_eq!(Scope::of(&record), Some(terms.scope()));
     }
     let last = Terms { floor: (1 << 53) - 1, ..terms() };
     let answer = decide_acquire(&observed(Entry::Absent, 0), &ask("x"), &last, &now);
@@ -367,6 +366,34 @@ fn a_renew_keeps_the_grant_and_never_makes_one() {
     let late = Now { reading: Reading { boot_ns: 0, ..reading(900_000) }, host: &host };
     let answer = decide_renew(&other_boot, token, None, &terms(), &late);
     assert!(matches!(answer, Renewed::Lost(Lost { by: Some(_) })), "{answer:?}");
+}
+
+#[test]
+fn another_tree_of_the_node_does_not_speak_for_the_dead_of_this_one() {
+    let host = here();
+    let now = Now { reading: reading(5_000), host: &host };
+    let dead = Observed { life: ProcessState::Dead, ..observed(grant_of("node-a", "boot-a"), 0) };
+    let other = Terms { tree: "two".to_owned(), ..terms() };
+    let unknown = Terms { tree: String::new(), ..terms() };
+    // The child of the dead process may live, and only the local record names it.
+    for terms in [&other, &unknown] {
+        assert!(matches!(judge(&dead, terms, &now), Standing::Held(_)), "{terms:?}");
+        assert_eq!(decide_end(&dead, terms, &now), None);
+    }
+    assert_eq!(judge(&dead, &terms(), &now), Standing::Grantable(Cause::HolderDead));
+    let text = dead.entry.render().unwrap().replace("tree: \"one\"\n", "");
+    let read = Entry::read(text.as_bytes(), &name(), &"node-a".parse().unwrap());
+    let nowhere = Observed { entry: read, ..dead.clone() };
+    assert!(matches!(judge(&nowhere, &unknown, &now), Standing::Held(_)));
+    // Another boot has ended them all, and the TTL ends for everyone.
+    let rebooted = host_of("node-a", "boot-2");
+    let late = Now { reading: Reading { boot_ns: 0, ..reading(900_000) }, host: &rebooted };
+    assert_eq!(judge(&dead, &other, &late), Standing::Grantable(Cause::OtherBoot));
+    // A renewal says where the record is now.
+    let token = dead.entry.fencing_token().unwrap();
+    let answer = decide_renew(&dead, token, None, &other, &now);
+    let Renewed::Write { record, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(Scope::of(&record), Some(other.scope()));
 }
 
 #[test]
@@ -486,7 +513,7 @@ mod steps {
         let step = at(1_001, |now| call.answer(Answer::Accepted { revision: 42 }, &terms(), now));
         let Step::Done(Outcome::Granted(grant, Cause::Free)) = step else { panic!("{step:?}") };
         assert_eq!((grant.revision, grant.deadline_ns), (42, 58_000_000_000));
-        assert_eq!(Entry::Grant(grant.record, Scope { node: terms().node, epoch: 3 }), write.entry);
+        assert_eq!(Entry::Grant(grant.record, terms().scope()), write.entry);
     }
 
     #[test]
@@ -651,7 +678,7 @@ proptest! {
         };
         prop_assert!(deadline_ns(&record) < record.expires_boot_ns());
         let end = Entry::End(Box::new(decide::end_of(&record, How::Released, &terms)));
-        let scope = Scope { node: terms.node.clone(), epoch };
+        let scope = terms.scope();
         for entry in [Entry::Grant(record, scope), end] {
             let text = entry.render().unwrap();
             prop_assert_eq!(Entry::read(text.as_bytes(), &name(), &terms.node), entry);

@@ -57,7 +57,7 @@ impl Attempt<'_, '_> {
         let life = &|record: &Record| life_of(record, observed, ctx);
         let op =
             Op::Acquire(Box::new(AcquireRequest { grace_ms: Some(0), ..self.request.clone() }));
-        let (base, node) = (section.base(), &section.node().name);
+        let (base, node) = (section.base(), section.node());
         let floor = section.highest_token()?;
         let ask = Ask { ctx, node, base, lease, op, known: None, floor, life, limit };
         let answered = match ctx.cluster()?.call(ask) {
@@ -102,7 +102,7 @@ impl Attempt<'_, '_> {
     /// Gives back what the store has granted: the local record could not be written.
     pub(super) fn undo_in_cluster(&self, section: &Section<'_>, record: &Record) {
         if scope_of(record).is_some() {
-            let place = (section.base(), &section.node().name);
+            let place = (section.base(), section.node());
             let _ = give_back(self.handle.at.ctx, place, record, CALL_LIMIT);
         }
     }

@@ -33,7 +33,7 @@ use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
 use crate::history;
 use crate::history::entry;
-use crate::lease::cluster::scope_of;
+use crate::lease::cluster::{deadline_of, scope_of};
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
@@ -270,6 +270,10 @@ impl Attempt<'_, '_> {
             Acquired::Again(record) if scope_of(&record).is_some() != self.request.in_cluster => {
                 Err(self.granted_something_else())
             }
+            // The store says whether it stands.
+            Acquired::Again(record) if has_ended(&record, &now) => {
+                self.grant(&section, (record, Cause::Free), observed, before_commit, &now)
+            }
             Acquired::Again(record) => {
                 Ok(Attempted::Done(Outcome::Granted { record, cause: None, from: None }))
             }
@@ -407,6 +411,11 @@ impl Attempt<'_, '_> {
         let refusal = self.refusal(None, observed);
         Ok(Outcome::Refused(Refusal { guarded: Some(Box::new(busy)), ..refusal }))
     }
+}
+
+/// Reports whether the deadline of a grant of the cluster has passed.
+fn has_ended(record: &Record, now: &Now) -> bool {
+    deadline_of(record).is_some_and(|deadline_ns| now.reading.boot_ns >= deadline_ns)
 }
 
 /// Returns the processes of the holder, whose ticket does not count.

@@ -16,6 +16,7 @@ use zeta_core::time::Now;
 
 use super::{Cluster, Store, copy_of};
 use crate::context::Context;
+use crate::directory::tree::Node;
 use crate::directory::trusted_dir::TrustedDir;
 use zeta_os::error::{Error, Kind, Result};
 
@@ -31,7 +32,7 @@ pub struct Ask<'a> {
     /// The caller.
     pub ctx: &'a Context,
     /// The node whose record it is.
-    pub node: &'a Label,
+    pub node: &'a Node,
     /// The tree, with the copies that the bridge has written.
     pub base: &'a TrustedDir,
     /// The lease.
@@ -300,10 +301,10 @@ impl State {
 
     fn terms(&mut self, cluster: &Cluster, ask: &Ask<'_>, limit: Duration) -> Result<Terms> {
         let terms = self.store(cluster, limit)?.terms(limit)?;
-        if terms.node != *ask.node {
-            return Err(other_node(ask.node, &terms.node));
+        if terms.node != ask.node.name {
+            return Err(other_node(&ask.node.name, &terms.node));
         }
-        Ok(Terms { floor: terms.floor.max(ask.floor), ..terms })
+        Ok(Terms { tree: ask.node.mark()?, floor: terms.floor.max(ask.floor), ..terms })
     }
 
     /// A store that is not reached is opened anew by the next call.

@@ -9,12 +9,13 @@ use zeta_core::cluster::lease::{Grant, Op, Outcome, deadline_ns};
 use zeta_core::evidence::ProcessState;
 use zeta_core::history::Event;
 use zeta_core::lease::{Lost, Observed, Past, Record, Successor};
-use zeta_core::name::{Label, RecordName};
+use zeta_core::name::RecordName;
 use zeta_core::time::{NS_PER_MS, format_duration};
 
 use super::{Answered, Ask, CALL_LIMIT, RENEW_LIMIT, local_record, observed_of, scope_of};
 use crate::context::Context;
 use crate::directory::guard::ENTER_LIMIT;
+use crate::directory::tree::Node;
 use crate::directory::trusted_dir::TrustedDir;
 use crate::lease::joint::Found;
 use crate::lease::{HolderResult, HolderSection, LostTo, Renewal};
@@ -33,7 +34,7 @@ pub fn of_cluster(observed: &Observed) -> Option<&Record> {
 /// The store is not reached, or it is not known whether it was written.
 pub fn give_back(
     ctx: &Context,
-    (base, node): (&TrustedDir, &Label),
+    (base, node): (&TrustedDir, &Node),
     record: &Record,
     limit: Duration,
 ) -> HolderResult<()> {
@@ -48,7 +49,7 @@ pub fn give_back(
 
 fn ask(
     ctx: &Context,
-    (base, node): (&TrustedDir, &Label),
+    (base, node): (&TrustedDir, &Node),
     record: &Record,
     op: Op,
     limit: Duration,
@@ -167,8 +168,8 @@ impl HolderSection<'_> {
         Duration::from_millis(left_ns / NS_PER_MS)
     }
 
-    fn place(&self) -> (&TrustedDir, &Label) {
-        (self.section.base(), &self.section.node().name)
+    fn place(&self) -> (&TrustedDir, &Node) {
+        (self.section.base(), self.section.node())
     }
 
     fn patience(&self) -> Duration {

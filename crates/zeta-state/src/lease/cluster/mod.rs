@@ -39,7 +39,8 @@ use zeta_os::error::{Error, Kind, Result};
 /// The store of the leases of a cluster, for one node. A call that cannot be carried out within its
 /// limit ends with an error, or as [`Answer::Unknown`].
 pub trait Store: fmt::Debug + Send {
-    /// Returns what this node knows of its cluster. What is a few seconds old is good enough.
+    /// Returns what this node knows of its cluster, without the tree. What is a few seconds old is
+    /// good enough.
     fn terms(&mut self, limit: Duration) -> Result<Terms>;
     /// Reads the last revision of a lease, 0 if there is none, and what was written with it. It may
     /// be an old one.

@@ -43,7 +43,7 @@ pub fn wait_in_cluster(
         if let Waited::Held(refusal) = wait(ctx, lease, rest_ms(), on_wait)? {
             return Ok(Waited::Held(Refusal { waited_ms: waited_ms(), ..refusal }));
         }
-        let (node, base) = (&at.node.name, &at.tree.base);
+        let (node, base) = (&at.node, &at.tree.base);
         let limit = CALL_LIMIT.min(Duration::from_millis(rest_ms().max(1_000)));
         let ask = Ask { ctx, node, base, lease, op: Op::End, known: None, floor: 0, life, limit };
         let (seen, held) = match cluster.look(ask) {

@@ -343,7 +343,7 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
         if let Some(pr) = record.pr {
             lines.push(format!("  pr       {pr}"));
         }
-        if let Some(Scope { node, epoch }) = Scope::of(record) {
+        if let Some(Scope { node, epoch, .. }) = Scope::of(record) {
             lines.push(format!("  scope    cluster, by {node} in epoch {epoch}"));
         }
         if let Some(slots) = slots_of(record) {

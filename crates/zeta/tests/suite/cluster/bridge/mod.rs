@@ -51,6 +51,11 @@ impl Node {
         self.sandbox.dir.join(".local/state/zeta/cluster")
     }
 
+    /// The address of its server.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Starts its bridge.
     pub(super) fn start(&mut self) {
         self.stop(Signal::KILL);

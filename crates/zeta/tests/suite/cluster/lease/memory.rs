@@ -82,6 +82,7 @@ impl Store for View {
         self.reach()?;
         Ok(Terms {
             node: self.node.clone(),
+            tree: String::new(),
             epoch: 1,
             floor: 0,
             no_grant_before_us: self.memory.change(|kept| kept.no_grant_before_us),

@@ -1,5 +1,6 @@
 //! One script, played on a store in memory, on files (leases of one node) and on real servers.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use zeta_state::context::Context;
 use zeta_state::lease::HolderResult;
 use zeta_state::lease::acquire::{Outcome, WaitOptions, new_request};
 use zeta_state::lease::cluster::{Cluster, Store};
+use zeta_state::lease::exec::{Around, OnLost, hold_around, run_fenced};
 
 use super::memory::{Fate, Memory};
 use super::{Nodes, serve};
@@ -275,4 +277,50 @@ fn after_a_loss_nobody_is_granted_a_lease_and_holders_go_on() {
     assert!(error.text.contains("grants no lease before 20"), "{error}");
     assert!(a.renew("job", token).unwrap().is_ok());
     assert!(a.release("job", token).unwrap().unwrap());
+}
+
+#[test]
+fn an_attempt_that_is_repeated_after_its_deadline_asks_the_store() {
+    let (sandbox, memory) = (Sandbox::new(), Memory::default());
+    let (a, _) = in_memory(&sandbox, &memory);
+    let (ctx, lease) = (a.context(), "job".parse().unwrap());
+    let request = a.ask(&ctx, &lease, 4_000);
+    let acquire = || {
+        let mut wait = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
+        ctx.open()?.acquire(&request, &mut wait, &mut |_| Ok(()))
+    };
+    assert!(matches!(acquire(), Ok(Outcome::Granted { .. })));
+    std::thread::sleep(Duration::from_millis(3_100));
+    memory.set_down(true);
+    assert_eq!(acquire().unwrap_err().kind, Kind::Busy);
+    memory.set_down(false);
+    assert!(matches!(acquire(), Ok(Outcome::Granted { .. })));
+}
+
+#[test]
+fn no_command_begins_after_the_deadline_of_its_grant_and_a_fenced_one_ends_there() {
+    let (sandbox, memory) = (Sandbox::new(), Memory::default());
+    let (a, _) = in_memory(&sandbox, &memory);
+    let (ctx, lease) = (a.context(), "job".parse().unwrap());
+    let begun = sandbox.dir.join("begun");
+    let argv: Vec<OsString> = vec!["touch".into(), begun.clone().into()];
+    let mut wait = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
+    // As if the process had been stopped before its command began.
+    let around = Around {
+        wanted: &mut || {
+            std::thread::sleep(Duration::from_millis(1_300));
+            Ok(true)
+        },
+        ended: &mut |_, _| {},
+        asked_to_end: None,
+    };
+    let asked = a.ask(&ctx, &lease, 1_200);
+    let held = hold_around(&ctx, asked, &argv, &mut wait, (OnLost::Warn, &mut |_| {}), around);
+    assert_eq!(held.unwrap_err().kind, Kind::Lost);
+    assert!(!begun.exists());
+    let (token, _) = a.granted("job", 3_000, None);
+    let argv: Vec<OsString> = vec!["sleep".into(), "600".into()];
+    let token = token.to_string().parse().unwrap();
+    let fenced = run_fenced(&ctx, &lease, token, &argv, Duration::from_secs(600));
+    assert!(fenced.unwrap_err().text.contains("was killed"));
 }

@@ -179,17 +179,11 @@ fn a_claim_of_the_cluster_is_refused_on_other_nodes() {
     let server = serve(&program, &sandbox, "s");
     let nodes = Nodes::new(&server, 2);
     let (a, b) = nodes.pair();
-    // The path of the bus is part of what is claimed, and is the same on all machines.
-    let bus = sandbox.dir.join("bus");
-    let claim = |node: &Node, args: &[&str]| {
-        let mut command = node.cmd(&[&["claim"], args].concat());
-        run(command.env("ZETA_BUS_DIR", &bus))
-    };
+    // Each machine has its bus where it likes, and no message tells the other node.
+    let claim = |node: &Node, args: &[&str]| run(&mut node.cmd(&[&["claim"], args].concat()));
     let acquire = ["acquire", "B-1", "--scope", "cluster"];
     let granted = claim(a, &acquire);
     assert_eq!(granted.status, 0, "{granted:?}");
-    // No message tells the other node.
-    std::fs::remove_dir_all(&bus).unwrap();
     let out = claim(b, &acquire);
     assert!(out.status == 3 && out.err.contains("otto-node-a"), "{out:?}");
     let token = granted.out.trim_end();
@@ -201,9 +195,63 @@ fn a_claim_of_the_cluster_is_refused_on_other_nodes() {
     assert_eq!(claim(b, &acquire).status, 3);
     let released = claim(a, &["release", "B-1", "--token", token, "--from", "mira"]);
     assert_eq!(released.status, 0, "{released:?}");
-    std::fs::remove_dir_all(&bus).unwrap();
+    let again = claim(a, &["release", "B-1", "--token", token, "--from", "mira"]);
+    assert_eq!(again.status, 0, "{again:?}");
     let granted = claim(b, &acquire);
     assert_eq!(granted.status, 0, "{granted:?}");
     let paths = claim(b, &["acquire", "--path", "src", "--scope", "cluster"]);
     assert!(paths.status == 2 && paths.err.contains("of one node"), "{paths:?}");
+}
+
+#[test]
+fn a_claim_of_the_cluster_and_one_of_its_node_exclude_each_other() {
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    let sandbox = Sandbox::new();
+    let server = serve(&program, &sandbox, "s");
+    let nodes = Nodes::new(&server, 2);
+    let (a, b) = nodes.pair();
+    let claim = |node: &Node, agent: &str, args: &[&str]| {
+        // By these, a call without a session shows that it is one of the same work.
+        let worktree = node.sandbox.dir.to_str().unwrap();
+        let work = ["--branch", "main", "--worktree", worktree];
+        let mut command = node.cmd(&[&["claim"], args, &work].concat());
+        run(command.env("ZETA_AGENT", agent))
+    };
+    let (of_node, of_cluster) = (["acquire", "B-1"], ["acquire", "B-1", "--scope", "cluster"]);
+    let forget = || {
+        for file in std::fs::read_dir(a.sandbox.dir.join("bus")).unwrap().flatten() {
+            if file.path().extension().is_some_and(|extension| extension == "json") {
+                std::fs::remove_file(file.path()).unwrap();
+            }
+        }
+    };
+    // Also where the messages are gone.
+    for first in [&of_node[..], &of_cluster] {
+        assert_eq!(claim(a, "otto", first).status, 0);
+        for second in [&of_node[..], &of_cluster] {
+            let out = claim(a, "vera", second);
+            assert!(out.status == 3 && out.err.contains("otto"), "{first:?} {second:?}: {out:?}");
+        }
+        forget();
+        for second in [&of_node[..], &of_cluster] {
+            let out = claim(a, "vera", second);
+            assert!(out.status == 3 && out.err.contains("otto"), "{first:?} {second:?}: {out:?}");
+        }
+        assert_eq!(claim(a, "otto", &["release", "B-1"]).status, 0);
+    }
+    // A claim of this node alone is none of the cluster: it is not called one.
+    assert_eq!(claim(b, "mira", &of_cluster).status, 0);
+    assert_eq!(claim(a, "otto", &of_node).status, 0);
+    let out = claim(a, "otto", &of_cluster);
+    assert!(out.status == 3 && out.err.contains("mira"), "{out:?}");
+    assert_eq!(claim(b, "mira", &["release", "B-1"]).status, 0);
+    assert_eq!(claim(a, "otto", &of_cluster).status, 0);
+    assert_eq!(claim(b, "mira", &of_cluster).status, 3);
+    // One release gives both back, and a claim of the cluster stays one if it is acquired again.
+    assert_eq!(claim(a, "otto", &["release", "B-1"]).status, 0);
+    let granted = claim(b, "mira", &of_cluster);
+    assert_eq!(claim(b, "mira", &of_node).out, granted.out);
+    assert_eq!(claim(a, "otto", &of_cluster).status, 3);
+    let shared = claim(a, "otto", &["acquire", "B-2", "--scope", "cluster", "--shareable"]);
+    assert!(shared.status == 2 && shared.err.contains("one holder"), "{shared:?}");
 }
