@@ -52,7 +52,7 @@ async fn run(
     let looked = Looked::at(connection).await?;
     let meta = looked.decide(signer, memory)?;
     check_ttl(asked.max_ttl_ms, &meta)?;
-    let replicas = looked.replicas(asked)?;
+    let replicas = looked.replicas(&asked)?;
     for (stream, info) in stream::ALL.into_iter().zip(&looked.found) {
         if let Some(info) = info {
             check_settings(stream, replicas, info)?;
@@ -113,7 +113,7 @@ impl Looked {
     }
 
     /// How many servers keep each stream. Only what is there, or the caller, can say it.
-    fn replicas(&self, asked: Asked) -> Result<u64> {
+    fn replicas(&self, asked: &Asked) -> Result<u64> {
         let there = self.found.iter().flatten().map(Info::replicas).next();
         asked.replicas.or(there).ok_or_else(|| {
             Error::usage("no stream is left that says how many servers kept each of them")

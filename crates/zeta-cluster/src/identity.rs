@@ -183,6 +183,9 @@ fn bound_otherwise(found: &Identity, node: &Label, cluster: &Id) -> Error {
     };
     Error::new(Kind::Unsafe, text)
         .hint("name another directory: cluster_dir in the configuration, or ZETA_CLUSTER_DIR")
+        .hint(
+            "if its own cluster is lost for good, move this directory away, after its longest TTL",
+        )
 }
 
 pub(crate) fn broken(path: &Path, why: &dyn fmt::Display) -> Error {

@@ -44,19 +44,22 @@ pub struct Initialized {
 }
 
 /// What a caller asks of a new cluster. `None` takes what is there, or the default.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Asked {
     /// How many servers keep each stream.
     pub replicas: Option<u64>,
     /// The longest TTL of a lease, in ms. For as long no lease is granted after a loss.
     pub max_ttl_ms: Option<u64>,
+    /// The cluster that the calling machine has joined.
+    pub member_of: Option<Id>,
 }
 
 /// Makes the cluster, or finds it.
 ///
 /// # Errors
 /// The server has no JetStream, may not keep the cluster, or has streams of other settings; parts
-/// of a cluster were lost; it is there, and has another longest TTL than was asked for.
+/// of a cluster were lost; the calling machine is in a cluster that is not there; it is there, and
+/// has another longest TTL than was asked for.
 pub fn init(store: &Store, asked: Asked) -> Result<Initialized> {
     store.block(|connection| run(connection, asked))?
 }
@@ -87,15 +90,27 @@ async fn run(connection: &Connection, asked: Asked) -> Result<Initialized> {
             Ok(done(meta, false, None))
         }
         Start::Create => {
+            refuse_anew(&asked, connection)?;
             let proof = gate::examine(connection, replicas).await?;
             for stream in stream::ALL {
                 create(connection, stream, replicas).await?;
             }
-            let (meta, created) = write_meta(connection, proof.by_pattern, asked).await?;
+            let (meta, created) = write_meta(connection, proof.by_pattern, &asked).await?;
             check_ttl(asked.max_ttl_ms, &meta)?;
             Ok(done(meta, created, Some(proof)))
         }
     }
+}
+
+/// A machine that has joined a cluster makes no other one: a holder may still count on a lease of
+/// the lost store while the new one grants it to another agent.
+fn refuse_anew(asked: &Asked, connection: &Connection) -> Result<()> {
+    let Some(cluster) = &asked.member_of else { return Ok(()) };
+    let servers = connection.servers();
+    let text = format!("this machine is in the cluster {cluster}, which is not at {servers}");
+    Err(Error::new(Kind::Unsafe, text)
+        .hint("bring back the store of its servers: leases that it granted may still be held")
+        .hint("if they lost it: zeta cluster init --after-loss"))
 }
 
 /// The longest TTL is chosen once: nodes reckon with it.
@@ -271,7 +286,7 @@ async fn settle(
 async fn write_meta(
     connection: &Connection,
     lease_by_pattern: bool,
-    asked: Asked,
+    asked: &Asked,
 ) -> Result<(Meta, bool)> {
     let max_ttl_ms = asked.max_ttl_ms.unwrap_or(MAX_TTL_DEFAULT_MS);
     let meta = Meta::new(new_id()?, lease_by_pattern, max_ttl_ms, host::wall_us());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use zeta_core::cluster::Id;
 use zeta_core::cluster::epoch::WIRE;
 use zeta_core::cluster::subject::Stream;
 use zeta_os::error::{Kind, Result};
@@ -103,9 +104,25 @@ impl Status {
     pub fn exit_status(&self) -> u8 {
         self.findings.iter().find_map(|finding| finding.kind).map_or(0, Kind::status)
     }
+
+    /// Says it first if the machine that asks is in a cluster which is not on this server.
+    pub fn seen_by_member(&mut self, cluster: &Id) {
+        let is_here = match &self.meta {
+            Some(meta) => meta.held.cluster == *cluster,
+            None => self.findings.iter().all(|finding| finding.word != NOT_INITIALIZED),
+        };
+        if !is_here {
+            self.findings.retain(|finding| finding.word != NOT_INITIALIZED);
+            let text = format!("this machine is in the cluster {cluster}, which is not here");
+            let hint = "name its own servers; if they lost it: zeta cluster init --after-loss";
+            self.findings.insert(0, finding(Some(Kind::Unsafe), "other_cluster", text, hint));
+        }
+    }
 }
 
-/// What to do after a loss.
+/// There is no cluster on the server.
+const NOT_INITIALIZED: &str = "not_initialized";
+
 fn finding(kind: Option<Kind>, word: &'static str, text: String, hint: &'static str) -> Finding {
     Finding { kind, word, text, hint }
 }
@@ -193,7 +210,6 @@ fn findings(
     damage: Option<String>,
     version: &str,
 ) -> Vec<Finding> {
-    let finding = |kind, word, text, hint| Finding { kind, word, text, hint };
     let wrong = Some(Kind::Unsafe);
     let is_empty = found.iter().all(Option::is_none);
     let mut findings = Vec::new();
@@ -203,7 +219,7 @@ fn findings(
     {
         let text = "there is no cluster on this server".to_owned();
         let hint = "make it once: zeta cluster init; or if there was one: --after-loss, too";
-        findings.push(finding(wrong, "not_initialized", text, hint));
+        findings.push(finding(wrong, NOT_INITIALIZED, text, hint));
         return findings;
     } else if meta.is_none() {
         let text = "the record of the cluster is lost".to_owned();

@@ -106,8 +106,8 @@ pub fn taken_over(granted: &Granted) -> Option<String> {
 }
 
 /// Makes the refusal of an item that others hold.
-pub fn taken(item: &str, taken: &Taken) -> Error {
-    let error = held(item, &taken.claimants);
+pub fn taken(request: &ClaimRequest, taken: &Taken) -> Error {
+    let error = held(request.item.as_str(), &taken.claimants, request.in_cluster);
     match taken.waited_ms {
         None => error,
         Some(waited_ms) => {
@@ -118,7 +118,7 @@ pub fn taken(item: &str, taken: &Taken) -> Error {
 }
 
 /// Makes the answer that others hold an item, or a holder of the caller's name.
-pub fn held(item: &str, claimants: &[Claimant]) -> Error {
+pub fn held(item: &str, claimants: &[Claimant], in_cluster: bool) -> Error {
     let now_us = wall_us();
     let all: Vec<String> = claimants.iter().map(|claimant| describe(claimant, now_us)).collect();
     let namesake = claimants.iter().find(|holder| holder.identity == Identity::Unproven);
@@ -158,7 +158,9 @@ pub fn held(item: &str, claimants: &[Claimant]) -> Error {
         };
         error = error.hint(format!("{}: {why}", who(claimant)));
     }
-    error.hint(format!("wait for it: zeta claim acquire {} --wait 10m", argument("--item", item)))
+    let scope = if in_cluster { " --scope cluster" } else { "" };
+    let item = argument("--item", item);
+    error.hint(format!("wait for it: zeta claim acquire {item}{scope} --wait 10m"))
 }
 
 /// Describes a holder: name, session, since when, branch and worktree.
@@ -309,7 +311,7 @@ pub fn not_held(request: &ClaimRequest, claimants: Option<&[Claimant]>) -> Error
     let (item, from) = (request.item.as_str(), request.from.as_str());
     let known = claimants.unwrap_or_default();
     if request.token.is_none() && known.iter().any(|one| one.identity == Identity::Unproven) {
-        let error = held(item, known);
+        let error = held(item, known, false);
         return Error { hints: Vec::new(), ..error }
             .hint("if you hold it: give the number that acquire printed: --token N")
             .hint("or do it in the session ('zeta run') that claimed it");

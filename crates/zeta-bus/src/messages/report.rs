@@ -90,6 +90,9 @@ pub fn sent_note(sent: &SentText) -> String {
         [] => format!("no other agent is in {to}, so none gets it: see 'zeta bus join'"),
         [one] if !is_for_many(to) => {
             let agent = &one.agent;
+            if let Some(node) = &one.node {
+                return format!("{agent} is on {node}, to which the bridge carries the message");
+            }
             match (one.wakes_by, one.lives, one.known) {
                 (Some(means), ..) => format!("{agent}: {}", tells(means)),
                 (None, true, _) => format!(

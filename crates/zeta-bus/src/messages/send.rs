@@ -8,12 +8,14 @@ use zeta_core::bus::{
     Address, CHANNEL_SIGN, Channel, EVERYBODY, Envelope, Means, Recipient, judge_means, topic,
 };
 use zeta_core::hook::turn;
+use zeta_core::name::Label;
 
 use super::{NewMessage, Reply, channel, publish_to, read, wake};
 use crate::claim;
 use crate::directory::{Bus, delivery_log};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::{Context, NodeHandle};
+use zeta_state::directory::copied::node_of_agent;
 use zeta_state::presence::tool_session::{self, AgentRecord};
 
 /// A text to send.
@@ -50,6 +52,8 @@ pub struct Reached {
     pub lives: bool,
     /// What tells it of the message at once.
     pub wakes_by: Option<Means>,
+    /// The other machine's node that has a record of it, if this one knows nothing of it.
+    pub node: Option<Label>,
 }
 
 /// Parses a recipient: an agent, a channel, or `*`.
@@ -131,7 +135,9 @@ fn reached_one(handle: Option<&NodeHandle<'_>>, bus: &Bus, agent: &str) -> Reach
     let known = has_record
         || wakes_by.is_some()
         || delivery_log::peek(bus, agent).is_ok_and(|log| !log.states.is_empty());
-    Reached { agent: agent.to_owned(), known, lives, wakes_by }
+    let elsewhere = || node_of_agent(&handle?.tree, &label);
+    let node = if known { None } else { elsewhere() };
+    Reached { agent: agent.to_owned(), known: known || node.is_some(), lives, wakes_by, node }
 }
 
 /// What tells an agent of a message at once.

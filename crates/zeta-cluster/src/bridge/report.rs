@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use zeta_bus::report::count;
 use zeta_core::cluster::card::{Copied, is_silent};
 use zeta_core::cluster::copy::copy_max;
 use zeta_core::cluster::subject::Item;
@@ -146,7 +147,12 @@ pub fn text(seen: &Seen, ctx: &Context) -> String {
                 }
             }
         };
-        let _ = write!(text, "\npeer     {}: {card}, {} records", peer.node, peer.records);
+        let _ = write!(
+            text,
+            "\npeer     {}: {card}, {}",
+            peer.node,
+            count(peer.records as usize, "record")
+        );
     }
     text
 }

@@ -49,6 +49,16 @@ pub fn refuse_copied(node: &Node) -> Result<()> {
         ))
 }
 
+/// Returns the other machine's node on which an agent of this name has a record, by the copies.
+pub fn node_of_agent(tree: &Tree, agent: &str) -> Option<Label> {
+    let file = layout::persona_file(agent);
+    let names = tree.nodes().ok()?.names;
+    names.iter().filter_map(|name| tree.node(&name.parse().ok()?).ok()?).find_map(|node| {
+        let has = statat(node.as_fd(), file.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        (has && is_copied(&node).unwrap_or(false)).then(|| node.name.clone())
+    })
+}
+
 /// A directory that the bridge writes.
 #[derive(Debug)]
 pub struct BridgeDir {

@@ -63,6 +63,7 @@ pub fn wait(
                     observed,
                     others: Vec::new(),
                     joint: None,
+                    in_cluster: false,
                     waited_ms,
                     limit_ms,
                     guarded: None,

@@ -340,7 +340,7 @@ fn show_note(call: &Call, note: Option<&Note>) {
 /// Reports that others hold the item; returns the exit status.
 fn refuse(call: &Call, request: &ClaimRequest, taken: &Taken) -> u8 {
     let item = request.item.as_str();
-    let error = report::taken(item, taken);
+    let error = report::taken(request, taken);
     let object = report::taken_object(item, taken);
     let object = bus_shape().of(object, report::CLAIMS_CAMEL);
     call.out.error(&error, Some(object));
@@ -378,7 +378,7 @@ fn check(call: &Call) -> Result<u8> {
             call.out.either(object, || "free".to_owned()).map(|()| 0)
         }
         _ => {
-            let error = report::held(item, claimants);
+            let error = report::held(item, claimants, false);
             call.out.error(&error, Some(object()));
             Ok(error.kind.status())
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args as _;
 use zeta_cluster::bridge::report as bridge_report;
-use zeta_cluster::identity::find_or_make_key;
+use zeta_cluster::identity::{Identity, find_or_make_key};
 use zeta_cluster::join::{self, Joined};
 use zeta_cluster::keys::{Keys, is_public_key};
 use zeta_cluster::server_config::{self, Wanted};
@@ -36,6 +36,7 @@ const EXAMPLES: &str = "\
 Examples:
   zeta cluster init --server nats://hub.lan:4222
   zeta cluster join --server nats://hub.lan:4222
+  zeta cluster bridge
   zeta cluster status";
 
 const VERBS: &[Verb] = &[
@@ -81,9 +82,11 @@ fn run_init(call: &Call) -> Result<u8> {
     let args: InitArgs = call.args()?;
     let max_ttl_ms = args.max_ttl.as_deref().map(max_ttl).transpose()?;
     let store = args.server.open(call)?;
-    let asked = init::Asked { replicas: args.replicas, max_ttl_ms };
+    let dir = environment::cluster_dir(call.config()?)?;
+    let member_of = Identity::find(&dir)?.map(|identity| identity.cluster);
+    let asked = init::Asked { replicas: args.replicas, max_ttl_ms, member_of };
     let done = match args.after_loss {
-        true => after_loss::restore(&store, &environment::cluster_dir(call.config()?)?, asked)?,
+        true => after_loss::restore(&store, &dir, asked)?,
         false => init::init(&store, asked)?,
     };
     call.out.either(|| report::initialized(&done), || report::initialized_text(&done))?;
@@ -94,7 +97,11 @@ fn run_status(call: &Call) -> Result<u8> {
     let args: StatusArgs = call.args()?;
     let monitors = environment::monitors(args.monitor, call.config()?)?;
     let store = args.server.open(call)?;
-    let seen = status::status(&store, &monitors)?;
+    let mut seen = status::status(&store, &monitors)?;
+    // An identity that cannot be read is a matter of the calls that need it.
+    if let Ok(Some(identity)) = Identity::find(&environment::cluster_dir(call.config()?)?) {
+        seen.seen_by_member(&identity.cluster);
+    }
     let ctx = call.context()?;
     let here = bridge_report::look(&ctx)?;
     let object = || {
@@ -138,7 +145,8 @@ fn own_node(call: &Call) -> Result<Label> {
         Some(other) => Err(Error::new(
             Kind::Unsafe,
             format!("this machine is the node {own}, and cannot join as {other}"),
-        )),
+        )
+        .hint("leave out --node, and ZETA_NODE in the environment: a machine has one name")),
     }
 }
 

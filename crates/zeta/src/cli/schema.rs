@@ -65,6 +65,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("claim release", "claim-release"),
     schema!("claim renew", "claim-renew"),
     schema!("clean", "clean"),
+    schema!("cluster bridge", "cluster-bridge"),
     schema!("cluster config", "cluster-config"),
     schema!("cluster init", "cluster-init"),
     schema!("cluster join", "cluster-join"),

@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::Outcome;
 use crate::client::Client;
 use crate::model::{Asked, Turn};
+use crate::page::plain;
 use crate::place::Place;
 use crate::tool::Tool;
 
@@ -157,44 +158,4 @@ fn add(steps: &mut [Step], line: &str) {
         step.shown.push_str(line);
         step.shown.push('\n');
     }
-}
-
-/// Takes out what differs from run to run: numbers with their units, times, ids, the host's name,
-/// and how much space is between two words.
-fn plain(text: &str) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let bare = word.trim_matches(['(', ',', ';', ':', ')']);
-        let amount = bare.chars().all(|c| c.is_ascii_digit() || ".smh+".contains(c));
-        let here = words.ends_with(&["host".to_owned(), "name".to_owned()]);
-        let word = match here || amount && bare.contains(|c: char| c.is_ascii_digit()) {
-            true => "#".to_owned(),
-            false => without_ids(word),
-        };
-        if word != "#" || words.last().is_none_or(|last| last != "#") {
-            words.push(word);
-        }
-    }
-    words.join(" ")
-}
-
-/// Replaces each run of hexadecimal digits that has a decimal one, or is long.
-fn without_ids(word: &str) -> String {
-    let mut out = String::new();
-    let mut run = String::new();
-    let end = |run: &mut String, out: &mut String| {
-        let id = run.len() >= 6 || run.contains(|c: char| c.is_ascii_digit());
-        out.push_str(if id { "#" } else { run });
-        run.clear();
-    };
-    for c in word.chars() {
-        if c.is_ascii_digit() || ('a'..='f').contains(&c) {
-            run.push(c);
-        } else {
-            end(&mut run, &mut out);
-            out.push(c);
-        }
-    }
-    end(&mut run, &mut out);
-    out
 }

@@ -11,6 +11,8 @@ mod client;
 mod guide;
 mod mail;
 mod model;
+#[path = "../../page.rs"]
+mod page;
 mod place;
 mod record;
 mod scene;

@@ -179,10 +179,11 @@ impl<'a> Servers<'a> {
         // What the gate refuses is tried here all the same: made with one replica, and raised.
         let replicas = if arena.expects_double { 1 } else { arena.replicas as u64 };
         // The time without grants after a loss is so short that a run sees its end.
-        let asked = init::Asked { replicas: Some(replicas), max_ttl_ms: Some(MAX_TTL_MS) };
+        let (replicas, max_ttl_ms) = (Some(replicas), Some(MAX_TTL_MS));
+        let asked = init::Asked { replicas, max_ttl_ms, member_of: None };
         let begun = Instant::now();
         let made = loop {
-            let made = Store::open(&setting).and_then(|store| init::init(&store, asked));
+            let made = Store::open(&setting).and_then(|store| init::init(&store, asked.clone()));
             match made {
                 Ok(made) => break made,
                 Err(error) if begun.elapsed() > READY => return Err(Box::new(error)),

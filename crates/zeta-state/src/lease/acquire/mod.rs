@@ -68,6 +68,8 @@ pub struct Refusal {
     pub others: Vec<Observed>,
     /// What the caller asked to hold beside others.
     pub joint: Option<Joint>,
+    /// The caller asked for a lease of the cluster.
+    pub in_cluster: bool,
     /// How long the caller waited.
     pub waited_ms: u64,
     /// How long the caller was to wait; `None` for a single try.
@@ -382,7 +384,8 @@ impl Attempt<'_, '_> {
     fn refusal(&self, held: Option<Held>, observed: Observed) -> Refusal {
         let (waited_ms, limit_ms) = (self.waited_ms(), self.limit_ms);
         let (others, joint) = (Vec::new(), self.request.joint.clone());
-        Refusal { held, observed, others, joint, waited_ms, limit_ms, guarded: None }
+        let in_cluster = self.request.in_cluster;
+        Refusal { held, observed, others, joint, in_cluster, waited_ms, limit_ms, guarded: None }
     }
 
     /// Waits until killed processes have ended; false if the caller's time is over before.

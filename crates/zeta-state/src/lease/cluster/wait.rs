@@ -41,7 +41,11 @@ pub fn wait_in_cluster(
     let mut shown = false;
     loop {
         if let Waited::Held(refusal) = wait(ctx, lease, rest_ms(), on_wait)? {
-            return Ok(Waited::Held(Refusal { waited_ms: waited_ms(), ..refusal }));
+            return Ok(Waited::Held(Refusal {
+                in_cluster: true,
+                waited_ms: waited_ms(),
+                ..refusal
+            }));
         }
         let (node, base) = (&at.node, &at.tree.base);
         let limit = CALL_LIMIT.min(Duration::from_millis(rest_ms().max(1_000)));
@@ -65,6 +69,7 @@ pub fn wait_in_cluster(
                 observed,
                 others: Vec::new(),
                 joint: None,
+                in_cluster: true,
                 waited_ms,
                 limit_ms,
                 guarded: None,

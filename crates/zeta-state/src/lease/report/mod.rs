@@ -238,7 +238,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
             };
             let text =
                 format!("lease {lease} {what}, but other processes are ahead in the queue{waited}");
-            let options = slots_option(refusal.joint.as_ref());
+            let options = options(refusal);
             Error::new(kind, text)
                 .hint(format!("wait longer: zeta lease acquire {lease}{options} --wait 1m"))
         }
@@ -246,7 +246,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
             let grace = grace(held).map_or(String::new(), |grace| format!("; {grace}"));
             let (who, others) = who("by ");
             let text = format!("lease {lease} is held by {who}{grace}{others}{waited}");
-            let options = slots_option(refusal.joint.as_ref());
+            let options = options(refusal);
             Error::new(kind, text).with_hints(next_steps(lease, held, &refusal.observed, &options))
         }
     };
@@ -296,7 +296,17 @@ pub fn break_damaged(lease: &RecordName) -> String {
     format!("if you know that it is abandoned: zeta lease break {lease} --damaged --reason WHY")
 }
 
-/// Returns the option with which the caller asked for a place beside others.
+/// The option of a lease of the cluster, in a hint.
+const IN_CLUSTER: &str = " --scope cluster";
+
+/// Returns the options with which the caller asked: for a place beside others, or in the cluster.
+fn options(refusal: &Refusal) -> String {
+    match refusal.in_cluster {
+        true => IN_CLUSTER.to_owned(),
+        false => slots_option(refusal.joint.as_ref()),
+    }
+}
+
 fn slots_option(joint: Option<&Joint>) -> String {
     match joint {
         Some(Joint::Slots(slots)) => format!(" --slots {slots}"),
@@ -354,20 +364,23 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
         let (changed, here) = (times.mtime_us, now.reading.wall_us);
         lines.push(format!("  evidence its file was changed {}", moment(changed, here)));
     }
-    let slots = match &view.observed {
+    let options = match &view.observed {
+        Observed::Ours(record, ..) if Scope::of(record).is_some() => IN_CLUSTER.to_owned(),
         Observed::Ours(record, ..) => slots_option(Joint::of(record).as_ref()),
         _ => String::new(),
     };
     match &view.standing {
         Standing::Grantable(_) => {
-            lines
-                .push(format!("  next     free to take: zeta lease acquire {}{slots}", view.lease));
+            lines.push(format!(
+                "  next     free to take: zeta lease acquire {}{options}",
+                view.lease
+            ));
         }
         Standing::Held(held) => {
             lines.extend(grace(held).map(|grace| {
                 format!("  grace    its TTL has run out; {grace}, unless it is renewed")
             }));
-            for step in next_steps(&view.lease, held, &view.observed, &slots) {
+            for step in next_steps(&view.lease, held, &view.observed, &options) {
                 lines.push(format!("  next     {step}"));
             }
         }

@@ -70,7 +70,15 @@ fn a_machine_joins_one_cluster_under_one_name() {
 
         // Another cluster is refused by both ids, and the identity stays.
         let other = Server::start(&program, &sandbox.dir.join("other"), "").unwrap();
-        let foreign = answer(&sandbox, &["init", "--server", &other.url()], 0);
+        let url_there = other.url();
+        // Where it is not, nothing is made in its place: holders may count on its leases.
+        let status = answer(&sandbox, &["status", "--server", &url_there], 7);
+        assert_eq!(status["findings"][0]["finding"], "other_cluster", "{status}");
+        let out = sandbox.refused(&["cluster", "init", "--server", &url_there], 7);
+        assert!(out.err.contains(made["cluster"].as_str().unwrap()), "{out:?}");
+        let foreign = answer(&Sandbox::new(), &["init", "--server", &url_there], 0);
+        let status = answer(&sandbox, &["status", "--server", &url_there], 7);
+        assert_eq!(status["findings"][0]["finding"], "other_cluster", "{status}");
         let out = sandbox.refused(&["cluster", "join", "--server", &other.url()], 7);
         for id in [&made["cluster"], &foreign["cluster"]] {
             assert!(out.err.contains(id.as_str().unwrap()), "{out:?} has no {id}");
@@ -79,7 +87,7 @@ fn a_machine_joins_one_cluster_under_one_name() {
 
         // So is another name: of another node, and of this machine under a new one.
         let out = sandbox.refused(&["--node", "otto", "cluster", "join", "--server", &url], 7);
-        assert!(out.err.contains("otto"), "{out:?}");
+        assert!(out.err.contains("otto") && out.err.contains("--node"), "{out:?}");
         std::fs::remove_dir_all(&sandbox.state).unwrap();
         std::fs::remove_dir_all(sandbox.dir.join(".local/state/zeta/nodes")).ok();
         let mut command = sandbox.cmd(&["cluster", "join", "--server", &url]);

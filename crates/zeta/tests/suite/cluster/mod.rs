@@ -12,6 +12,7 @@ mod login;
 mod mail;
 mod store;
 mod tls;
+mod tutorial;
 
 use std::path::PathBuf;
 

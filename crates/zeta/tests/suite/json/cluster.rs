@@ -14,6 +14,7 @@ fn cluster() {
     }
     assert_eq!(check(&sandbox, &["cluster", "join", "--key-only"], 0)["joined"], false);
     check(&sandbox, &["cluster", "join", "--server", "nats://127.0.0.1:1"], 6);
+    check(&sandbox, &["cluster", "bridge", "--server", "nats://127.0.0.1:1"], 7);
     let key = nkeys::KeyPair::new_user().public_key();
     let member = format!("node-a={key}");
     let config = check(&sandbox, &["cluster", "config", "--member", &member], 0);
