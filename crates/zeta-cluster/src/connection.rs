@@ -33,6 +33,9 @@ pub(crate) const LOOK: Duration = Duration::from_millis(50);
 const TRY: Duration = Duration::from_secs(1);
 /// After this delay the client would connect again; no call lives as long.
 const NEVER: Duration = Duration::from_secs(86_400);
+/// Most messages of a subscription that wait here. What is more is dropped, and is a gap in the
+/// feed: a flood costs a reading of everything, and not the memory of this machine.
+const KEPT_MAX: usize = 4096;
 /// Most subjects that are remembered as forbidden.
 const FORBIDDEN_MAX: usize = 64;
 
@@ -102,6 +105,7 @@ impl Connection {
             .connection_timeout(CONNECT)
             .ping_interval(Duration::from_secs(5))
             .request_timeout(None)
+            .subscription_capacity(KEPT_MAX)
             .ignore_discovered_servers()
             .retain_servers_order()
             .reconnect_delay_callback(delay)

@@ -137,6 +137,10 @@ impl Keys {
             text.push('\n');
         }
         let _ = writeln!(text, "{node} {key}");
+        // A longer file would not be read again, and no verb would work.
+        if text.len() as u64 > BYTES_MAX {
+            return Ok(false);
+        }
         temp_file::keep(&self.path, TEMP, text.as_bytes())
             .map_err(|error| broken(&self.path, &error))?;
         self.known.insert(node.clone(), key.to_owned());

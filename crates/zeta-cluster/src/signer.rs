@@ -266,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn no_number_of_nodes_makes_the_file_of_the_keys_too_long_to_be_read() {
+        let (dir_a, dir_b) = (Dir::new(), Dir::new());
+        let (_, b) = (signer(&dir_a, "a"), signer(&dir_b, "b"));
+        let file = dir_a.0.join(keys::KEYS_FILE);
+        std::fs::write(&file, format!("#{}\n", "x".repeat((2 << 20) - 20))).unwrap();
+        assert_eq!(trust(&signer(&dir_a, "a"), &card(&b)), Trust::UnknownKey);
+        assert!(Keys::load(&dir_a.0).is_ok());
+    }
+
+    #[test]
     fn a_card_with_the_key_of_another_hand_pins_nothing() {
         let (dir_a, dir_b, dir_c) = (Dir::new(), Dir::new(), Dir::new());
         let (a, b, c) = (signer(&dir_a, "a"), signer(&dir_b, "b"), signer(&dir_c, "b"));

@@ -20,8 +20,8 @@ pub const BUGS: [Bug; 27] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
-        "FencingToken::after(terms.floor, previous, terms.server_us) else {",
-        "FencingToken::new(observed.revision + 1) else {",
+        "FencingToken::after(terms.floor, previous, terms.server_us);",
+        "FencingToken::new(observed.revision + 1);",
         LEASE_TESTS,
     ),
     bug(
@@ -147,8 +147,26 @@ pub const BUGS: [Bug; 27] = [
     bug(
         "a loss is not seen once the store has gone on",
         EPOCH,
-        "lost_revisions(remembered, seen) || seen.went_back || own == Own::Lost;",
-        "lost_revisions(remembered, seen) || own == Own::Lost;",
+        "        || seen.went_back
+",
+        "",
+        EPOCH_TESTS,
+    ),
+    bug(
+        "a stream that was made anew has lost nothing",
+        EPOCH,
+        "was_remade(remembered, seen)
+        || lost_revisions",
+        "lost_revisions",
+        EPOCH_TESTS,
+    ),
+    bug(
+        "a record of the cluster that says what cannot be is believed",
+        EPOCH,
+        "    let meta = &raw.bounded(seen.server_us);
+",
+        "    let meta = raw;
+",
         EPOCH_TESTS,
     ),
     bug(

@@ -139,36 +139,31 @@ impl Copies {
         Ok(Taken::Written)
     }
 
-    /// Removes the copies of records that the store has no value of.
+    /// Removes the copies of records that the store has no value of. A directory in which this does
+    /// not work keeps no other one from it.
     ///
     /// # Errors
-    /// The tree cannot be read or written.
+    /// The first one that came: the tree cannot be read or written.
     pub(super) fn keep_only(
         &mut self,
         tree: &Tree,
         own: &Label,
         listed: &BTreeMap<Label, BTreeSet<Item>>,
     ) -> Result<()> {
+        let mut done = Ok(());
         for name in tree.nodes()?.names {
             let Ok(node) = Label::new("node", &name) else { continue };
             if node == *own {
                 continue;
             }
-            let Some(Some(dir)) = BridgeDir::find_node(tree, &node)? else { continue };
-            dir.sweep();
             let there = listed.get(&node);
-            for file in dir.list()?.names {
-                let Some(item) = Item::of_file(&file) else { continue };
-                if there.is_none_or(|there| !there.contains(&item)) {
-                    dir.remove(&file)?;
-                }
-            }
+            let is_listed = |item: &Item| there.is_some_and(|there| there.contains(item));
+            done = done.and(keep_listed(tree, &node, is_listed));
             if let Some(peer) = self.peers.get_mut(&node) {
-                let is_listed = |item: &Item| there.is_some_and(|there| there.contains(item));
                 peer.known.retain(|item, _| is_listed(item));
             }
         }
-        Ok(())
+        done
     }
 }
 
@@ -248,6 +243,19 @@ impl Peer {
         }
         Ok(Ok(()))
     }
+}
+
+/// Removes the copies of a node that are not listed.
+fn keep_listed(tree: &Tree, node: &Label, is_listed: impl Fn(&Item) -> bool) -> Result<()> {
+    let Some(Some(dir)) = BridgeDir::find_node(tree, node)? else { return Ok(()) };
+    dir.sweep();
+    let mut done = Ok(());
+    for file in dir.list()?.names {
+        if Item::of_file(&file).is_some_and(|item| !is_listed(&item)) {
+            done = done.and(dir.remove(&file));
+        }
+    }
+    done
 }
 
 /// The file of a copy; that of the card marks the directory.

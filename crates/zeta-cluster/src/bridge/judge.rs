@@ -119,8 +119,8 @@ impl Bridge<'_> {
 
     fn tell_renewed(&mut self, why: &'static str, epoch: u64) {
         let text = match why {
-            "rolled_back" => "the store has lost its newest values",
-            _ => "the store was made anew, or another node has seen a loss",
+            "rolled_back" => "the store has lost values, was made anew, or says what cannot be",
+            _ => "another node has seen a loss of the store",
         };
         (self.log)(
             Level::Error,

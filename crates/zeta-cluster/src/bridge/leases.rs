@@ -85,10 +85,10 @@ impl Leases {
 
 impl Bridge<'_> {
     /// Takes a value of a lease: the copy that the short verbs read.
-    pub(super) fn take_lease(&mut self, wire: &Wire, value: &Received) -> OsResult<()> {
-        let Subject::Lease { name, .. } = &value.subject else { return Ok(()) };
+    pub(super) fn take_lease(&mut self, wire: &Wire, value: &Received) {
+        let Subject::Lease { name, .. } = &value.subject else { return };
         if self.leases.known.get(name).is_some_and(|known| known.sequence > value.sequence) {
-            return Ok(());
+            return;
         }
         let node = &value.envelope.node;
         // What its node did not sign holds the lease for a while, and frees nothing.
@@ -97,15 +97,16 @@ impl Bridge<'_> {
             false => Entry::Unreadable,
         };
         if let (Some(token), Some(known)) = (entry.fencing_token(), &mut self.memory.known) {
-            known.highest_token = known.highest_token.max(token.get());
+            known.see_token(token.get());
         }
         let is_own = matches!(&entry, Entry::Grant(_, scope) if scope.node == self.own);
-        self.write_lease_copy(wire, name, value)?;
         self.leases.known.insert(name.clone(), Known { sequence: value.sequence, entry });
         if is_own {
             self.leases.look_soon();
         }
-        Ok(())
+        if let Err(error) = self.write_lease_copy(wire, name, value) {
+            self.missed(&error);
+        }
     }
 
     fn write_lease_copy(&self, wire: &Wire, name: &RecordName, value: &Received) -> OsResult<()> {
@@ -145,12 +146,14 @@ impl Bridge<'_> {
             if let Subject::Lease { name, .. } = &value.subject {
                 there.insert(name.clone());
             }
-            self.take_lease(wire, &value)?;
+            self.take_lease(wire, &value);
         }
         self.leases.known.retain(|name, _| there.contains(name));
         for file in self.leases.dir.list()?.names {
-            if layout::cluster_lease_of(&file).is_some_and(|name| !there.contains(&name)) {
-                self.leases.dir.remove(&file)?;
+            if layout::cluster_lease_of(&file).is_some_and(|name| !there.contains(&name))
+                && let Err(error) = self.leases.dir.remove(&file)
+            {
+                self.missed(&error);
             }
         }
         self.leases.look_soon();
@@ -161,6 +164,8 @@ impl Bridge<'_> {
     /// ends those whose holder is gone.
     pub(super) async fn speak_for_node(&mut self, wire: &Wire) -> Result<()> {
         self.leases.look_at = None;
+        // After the values came that are spoken about: a new tree was there before its leases.
+        self.expect_directory()?;
         let mut alive: Vec<Process> = Vec::new();
         let terms = self.terms(wire)?;
         let own: Vec<(RecordName, u64, Box<Record>, bool)> = self

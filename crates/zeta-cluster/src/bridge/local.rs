@@ -9,7 +9,7 @@ use zeta_core::cluster::envelope::body_max;
 use zeta_core::cluster::local::Local;
 use zeta_core::cluster::subject::{Item, Subject};
 use zeta_core::name::Label;
-use zeta_os::error::Result;
+use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::{DirectoryWatcher, Event};
 use zeta_state::directory::tree::{Node, Tree};
 
@@ -45,6 +45,12 @@ impl Directory {
         Ok(Directory { tree, node, watcher, readable, dirty, all: true, records, damaged })
     }
 
+    /// Returns whether the directory of this node, or the whole tree, is gone, or another one stands
+    /// in its place. What that one holds is not seen from here.
+    pub(super) fn is_gone(&self) -> bool {
+        self.node.is_gone()
+    }
+
     /// Waits for a hint that something changed.
     pub(super) async fn changed(&self) {
         self.readable.changed().await;
@@ -78,11 +84,13 @@ impl Directory {
         self.all || !self.dirty.is_empty()
     }
 
-    /// Looks at the files that may have changed. Returns whether a lease was among them.
+    /// Looks at the files that may have changed. Returns whether a lease was among them, and why a
+    /// file could not be read.
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub(super) fn look(&mut self) -> Result<bool> {
+    pub(super) fn look(&mut self) -> Result<(bool, Option<Error>)> {
+        let mut failed = None;
         if std::mem::take(&mut self.all) {
             let names = self.node.list()?.names;
             let there: BTreeSet<Item> =
@@ -95,15 +103,20 @@ impl Directory {
         for name in std::mem::take(&mut self.dirty) {
             let Some(item) = Item::of_file(&name) else { continue };
             has_lease |= matches!(item, Item::Lock(_));
-            match self.read(&item)? {
-                Some(bytes) => {
+            match self.read(&item) {
+                Ok(Some(bytes)) => {
                     self.damaged.remove(&item);
                     self.records.insert(item.clone(), Local::of(&item, &bytes));
                 }
-                None => _ = self.records.remove(&item),
+                Ok(None) => _ = self.records.remove(&item),
+                // It may be there: it is not told as gone, and looked at again.
+                Err(error) => {
+                    self.dirty.insert(name);
+                    failed = Some(error);
+                }
             }
         }
-        Ok(has_lease)
+        Ok((has_lease, failed))
     }
 
     /// Reads a record that travels; none if it is gone, or damaged.
@@ -114,8 +127,12 @@ impl Directory {
         let Some(file) = item.file() else { return Ok(None) };
         let subject = Subject::State { node: self.node.name.clone(), item: item.clone() };
         let max = body_max(&subject);
-        // What is no plain file is the matter of `zeta doctor`.
-        let read = self.node.read(&self.tree.base, &file, max).ok().flatten();
+        let read = match self.node.read(&self.tree.base, &file, max) {
+            Ok(read) => read,
+            // What is no plain file is the matter of `zeta doctor`.
+            Err(error) if error.kind == Kind::Unsafe => None,
+            Err(error) => return Err(error),
+        };
         let Some(bytes) = read.map(|read| read.bytes) else {
             self.damaged.remove(item);
             return Ok(None);

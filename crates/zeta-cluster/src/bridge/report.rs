@@ -69,8 +69,9 @@ pub fn look(ctx: &Context) -> Result<Seen> {
     }
     for name in tree.nodes()?.names {
         let Ok(node) = Label::new("node", &name) else { continue };
-        let Some(Some(dir)) = BridgeDir::find_node(&tree, &node)? else { continue };
-        let mark = dir.read(&tree, layout::COPY_MARK, copy_max(RECORD_MAX))?;
+        // What is no directory of a node is the matter of `zeta doctor`.
+        let Ok(Some(Some(dir))) = BridgeDir::find_node(&tree, &node) else { continue };
+        let mark = dir.read(&tree, layout::COPY_MARK, copy_max(RECORD_MAX)).ok().flatten();
         let card = mark.and_then(|mark| Copied::read(&mark.bytes).ok());
         let names = dir.list()?.names;
         let records = names.iter().filter(|file| Item::of_file(file).is_some()).count() as u64;

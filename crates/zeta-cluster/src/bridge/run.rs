@@ -8,6 +8,7 @@ use zeta_core::cluster::card::BEAT_MS;
 use zeta_core::cluster::epoch::decide_meta;
 use zeta_core::cluster::subject::{Item, Stream, Subject};
 use zeta_core::name::Label;
+use zeta_core::record::printable;
 use zeta_os::error::Result as OsResult;
 use zeta_os::host;
 use zeta_os::signal::Signals;
@@ -145,7 +146,8 @@ impl Bridge<'_> {
         self.set_word("connected");
         let (name, version) = self.status.server.clone().unwrap_or_default();
         (self.log)(Level::Notice, &format!("connected to {name} ({version})"));
-        self.manager.tell(&format!("STATUS=connected to {name}"));
+        // Its name is the server's to choose, and a line feed would begin another message.
+        self.manager.tell(&format!("STATUS=connected to {}", printable(&name)));
         Ok(())
     }
 
@@ -186,7 +188,9 @@ impl Bridge<'_> {
             }
             self.take_stored(wire, stored).await?;
         }
-        self.copies.keep_only(&self.directory.tree, &self.own, &listed)?;
+        if let Err(error) = self.copies.keep_only(&self.directory.tree, &self.own, &listed) {
+            self.missed(&error);
+        }
         self.list_leases(wire).await?;
         self.mail.begin();
         self.directory.look_at_all();
@@ -210,7 +214,14 @@ impl Bridge<'_> {
                 self.speak_for_node(wire).await
             }
             arrived = feed.next() => match arrived {
-                Some(arrived) => self.take_arrived(wire, arrived).await,
+                Some(arrived) => {
+                    self.take_arrived(wire, arrived).await?;
+                    // A peer that floods the feed does not keep this node from its beat.
+                    match self.beat_at.min(self.send_at.unwrap_or(self.beat_at)) <= Instant::now() {
+                        true => self.do_due(wire, feed).await,
+                        false => Ok(()),
+                    }
+                }
                 None => Err(End::Lost("the feed ended".to_owned())),
             },
             () = self.directory.changed(), if self.send_at.is_none() => {
@@ -305,6 +316,12 @@ impl Bridge<'_> {
             }
             return Ok(());
         }
+        // A signature costs more than a flood may: the name of its node is enough.
+        if let Ok(subject) = Subject::parse(&stored.subject)
+            && subject.node().is_some_and(|node| self.copies.is_ignored(node, boot_ms()))
+        {
+            return Ok(());
+        }
         let value = match self.open_value(wire, stored)? {
             Some(value) => value,
             None => return Ok(()),
@@ -315,7 +332,10 @@ impl Bridge<'_> {
                 self.take_record(wire, &node, &item, &value)
             }
             Subject::State { .. } | Subject::Bus(_) | Subject::Meta => Ok(()),
-            Subject::Lease { .. } => Ok(self.take_lease(wire, &value)?),
+            Subject::Lease { .. } => {
+                self.take_lease(wire, &value);
+                Ok(())
+            }
         }
     }
 
@@ -351,6 +371,13 @@ impl Bridge<'_> {
         }
     }
 
+    /// Tells that a copy could not be written: the disk is full, as a rule. What is missing now is
+    /// read again.
+    pub(super) fn missed(&mut self, error: &zeta_os::error::Error) {
+        self.fault(&error.text);
+        self.relist_at = self.relist_at.min(Instant::now() + AFTER_FAULT);
+    }
+
     fn take_record(
         &mut self,
         wire: &Wire,
@@ -365,11 +392,7 @@ impl Bridge<'_> {
             Ok(Taken::Written) => self.status.taken += 1,
             Ok(Taken::Known) => {}
             Ok(Taken::Refused(reason)) => self.refuse(node, reason),
-            // A full disk, as a rule: what is missing now is read again.
-            Err(error) => {
-                self.fault(&error.text);
-                self.relist_at = self.relist_at.min(Instant::now() + AFTER_FAULT);
-            }
+            Err(error) => self.missed(&error),
         }
         Ok(())
     }

@@ -4,9 +4,10 @@ use zeta_core::cluster::local::{Local, Send, Stored, decide_sends};
 use zeta_core::cluster::subject::{Item, Stream, Subject};
 use zeta_core::name::Label;
 use zeta_core::time::NS_PER_MS;
+use zeta_os::error::{Error, Kind};
 use zeta_os::host;
 
-use super::wire::{Put, Result, Wire};
+use super::wire::{End, Put, Result, Wire};
 use super::{Bridge, Level};
 
 /// A time by the boot clock, in ms.
@@ -41,10 +42,28 @@ impl Bridge<'_> {
         Ok(())
     }
 
+    /// Fails if the directory of this node is not the one that was opened. Another one may be in
+    /// its place, whose leases this bridge must not take for released.
+    pub(super) fn expect_directory(&self) -> Result<()> {
+        if !self.directory.is_gone() {
+            return Ok(());
+        }
+        let path = zeta_os::given_path::shown(&self.directory.node.path);
+        let text = format!("{path} was removed, or another directory is in its place");
+        Err(End::Refused(
+            Error::new(Kind::Unsafe, text).hint("start the bridge again: it opens what is there"),
+        ))
+    }
+
     /// Looks at the directory and sends what differs from the store.
     pub(super) async fn send_changes(&mut self, wire: &Wire) -> Result<()> {
-        if self.directory.look()? {
+        self.expect_directory()?;
+        let (has_lease, failed) = self.directory.look()?;
+        if has_lease {
             self.leases.look_soon();
+        }
+        if let Some(error) = failed {
+            self.fault(&error.text);
         }
         let sends = decide_sends(&self.directory.records, &self.sent, boot_ms());
         for (item, send) in sends {
@@ -59,9 +78,13 @@ impl Bridge<'_> {
     async fn send_one(&mut self, wire: &Wire, item: Item, send: Send) -> Result<bool> {
         // Read again: it may have changed since.
         let body = match send {
-            Send::Put => match self.directory.read(&item)? {
-                Some(body) => body,
-                None => return Ok(true),
+            Send::Put => match self.directory.read(&item) {
+                Ok(Some(body)) => body,
+                Ok(None) => return Ok(true),
+                Err(error) => {
+                    self.fault(&error.text);
+                    return Ok(true);
+                }
             },
             Send::Gone(_) => Vec::new(),
         };

@@ -6,13 +6,19 @@
 //! floor of the tokens, and forbids new grants until every grant that was lost has run out.
 
 use super::Id;
+use super::lease::TOKEN_MAX;
 use super::subject::Stream;
 use crate::record::{Damage, Fields};
+use crate::time::TTL_MAX_MS;
 
 /// The `kind` of the record of the cluster.
 pub const KIND: &str = "cluster";
 /// The major version of the wire that this code speaks.
 pub const WIRE: u64 = 1;
+/// No cluster has lost values so often.
+const EPOCH_MAX: u64 = 1 << 53;
+/// For so long beyond twice the longest TTL a record may forbid grants: clocks of servers differ.
+const PAUSE_MORE_MS: u64 = 24 * 3600 * 1000;
 
 /// What holds for the whole cluster: the record under the subject `zeta1.meta`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +39,27 @@ pub struct Meta {
     pub wire_max: u64,
     /// Keys that this program does not know, kept when it rewrites the record.
     pub extra: Vec<(String, String)>,
+}
+
+impl Meta {
+    /// The record without what no loss explains. Each node may write it, so it may say that no token
+    /// is left, or that there are no grants for ever.
+    fn bounded(&self, server_us: i64) -> Meta {
+        let max_ttl_ms = self.max_ttl_ms.min(TTL_MAX_MS);
+        let pause_ms = max_ttl_ms * 2 + PAUSE_MORE_MS;
+        let latest_us = server_us.saturating_add_unsigned(pause_ms * 1000);
+        let unless = |value: u64, max: u64| if value > max { 0 } else { value };
+        Meta {
+            epoch: unless(self.epoch, EPOCH_MAX),
+            floor: unless(self.floor, TOKEN_MAX),
+            no_grant_before_us: match self.no_grant_before_us > latest_us {
+                true => 0,
+                false => self.no_grant_before_us,
+            },
+            max_ttl_ms,
+            ..self.clone()
+        }
+    }
 }
 
 const KEYS: [&str; 9] = [
@@ -111,6 +138,15 @@ pub struct Remembered {
     pub counter_sent: u64,
 }
 
+impl Remembered {
+    /// Keeps the highest token of a lease.
+    pub fn see_token(&mut self, token: u64) {
+        if token <= TOKEN_MAX {
+            self.highest_token = self.highest_token.max(token);
+        }
+    }
+}
+
 /// When a stream was made, in the words of the server. Only *the same or not* counts.
 pub type Made = String;
 
@@ -149,9 +185,10 @@ pub enum Verdict {
         /// The highest.
         max: u64,
     },
-    /// It was made anew, or another node has found a loss: read everything again.
+    /// Another node has found a loss: read everything again.
     Renewed,
-    /// It has lost its newest values, and no other node has said so yet: read everything again.
+    /// It has lost its newest values, or a stream was made anew, and no other node has said so yet;
+    /// or its record says what cannot be: read everything again.
     RolledBack,
     /// Another writer uses this node's name.
     SecondWriter(CardSeen),
@@ -182,17 +219,27 @@ pub fn judge_store(remembered: Option<&Remembered>, seen: &Seen) -> Judged {
     if meta.cluster != remembered.meta.cluster {
         return only(Verdict::OtherCluster { found: meta.cluster.clone() });
     }
-    let floor = meta.floor.max(remembered.meta.floor).max(remembered.highest_token);
-    let is_remade = was_remade(remembered, seen);
-    if meta.epoch > remembered.meta.epoch || (is_remade && meta.epoch == remembered.meta.epoch) {
+    let known = remembered.meta.bounded(seen.server_us);
+    let raw = meta;
+    let meta = &raw.bounded(seen.server_us);
+    let floor = meta.floor.max(known.floor).max(remembered.highest_token.min(TOKEN_MAX));
+    let is_false = meta != raw;
+    if !is_false && meta.epoch > known.epoch {
         let raised = Meta { floor, ..meta.clone() };
         let write = (floor > meta.floor).then_some((raised, *revision));
         return Judged { verdict: Verdict::Renewed, write };
     }
     let own = judge_card(remembered, seen);
-    let lost = lost_revisions(remembered, seen) || seen.went_back || own == Own::Lost;
-    if meta.epoch < remembered.meta.epoch || lost {
-        let raised = raise(meta, &remembered.meta, remembered.highest_token, seen.server_us);
+    // A stream that was made anew has lost its grants, too, and nobody has said so yet.
+    let lost = was_remade(remembered, seen)
+        || lost_revisions(remembered, seen)
+        || seen.went_back
+        || own == Own::Lost
+        || is_false;
+    if meta.epoch < known.epoch || lost {
+        let max_ttl_ms = if is_false { known.max_ttl_ms } else { meta.max_ttl_ms };
+        let right = Meta { max_ttl_ms, ..meta.clone() };
+        let raised = raise(&right, &known, floor, seen.server_us);
         return Judged { verdict: Verdict::RolledBack, write: Some((raised, *revision)) };
     }
     match (own, &seen.card) {
@@ -258,7 +305,8 @@ fn judge_card(remembered: &Remembered, seen: &Seen) -> Own {
 /// floor, an epoch and the end of a time without grants never sink, and the rest stays while the
 /// epoch does.
 pub fn decide_meta(known: &Meta, read: &Meta) -> Option<Meta> {
-    if known.cluster != read.cluster || read.epoch < known.epoch {
+    let is_false = read.epoch > EPOCH_MAX || read.floor > TOKEN_MAX || read.max_ttl_ms > TTL_MAX_MS;
+    if known.cluster != read.cluster || read.epoch < known.epoch || is_false {
         return None;
     }
     Some(Meta {
@@ -269,212 +317,4 @@ pub fn decide_meta(known: &Meta, read: &Meta) -> Option<Meta> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::layout::RECORD_MAX;
-    use crate::record::{self, Text};
-
-    const SERVER_US: i64 = 1_795_000_000_000_000;
-    const TTL_MS: u64 = 3_600_000;
-
-    fn id(digit: &str) -> Id {
-        digit.repeat(32).parse().unwrap()
-    }
-
-    fn meta(epoch: u64, floor: u64) -> Meta {
-        Meta {
-            cluster: id("a"),
-            epoch,
-            floor,
-            no_grant_before_us: 0,
-            max_ttl_ms: TTL_MS,
-            wire_min: 1,
-            wire_max: 1,
-            extra: Vec::new(),
-        }
-    }
-
-    fn streams(made: &str, last: u64) -> Vec<(Stream, Made, u64)> {
-        Stream::ALL.map(|stream| (stream, made.to_owned(), last)).to_vec()
-    }
-
-    fn card(counter: u64, sequence: u64) -> CardSeen {
-        CardSeen { instance: id("1"), counter, sequence }
-    }
-
-    fn remembered() -> Remembered {
-        Remembered {
-            meta: meta(5, 100),
-            streams: streams("monday", 40),
-            highest_token: 700,
-            card: Some(card(30, 39)),
-            counter_sent: 31,
-        }
-    }
-
-    fn seen() -> Seen {
-        Seen {
-            streams: streams("monday", 41),
-            meta: Some((meta(5, 100), 9)),
-            card: Some(card(30, 39)),
-            went_back: false,
-            server_us: SERVER_US,
-        }
-    }
-
-    fn judged(seen: &Seen) -> Judged {
-        judge_store(Some(&remembered()), seen)
-    }
-
-    #[test]
-    fn a_store_that_went_on_is_the_same() {
-        let same = Judged { verdict: Verdict::Same, write: None };
-        assert_eq!(judged(&seen()), same);
-        assert_eq!(judge_store(None, &seen()), same);
-        // The answer to the newest card was lost.
-        assert_eq!(judged(&Seen { card: Some(card(31, 41)), ..seen() }), same);
-        let never = Remembered { card: None, ..remembered() };
-        assert_eq!(judge_store(Some(&never), &Seen { card: None, ..seen() }), same);
-    }
-
-    #[test]
-    fn an_incomplete_or_foreign_store_is_left_alone() {
-        for stream in Stream::ALL {
-            let mut lacking = seen();
-            lacking.streams.retain(|(there, ..)| *there != stream);
-            let missing = Judged { verdict: Verdict::Missing(stream), write: None };
-            assert_eq!(judged(&lacking), missing);
-            assert_eq!(judge_store(None, &lacking), missing, "it is no first start either");
-        }
-        let no_meta = judged(&Seen { meta: None, ..seen() });
-        assert_eq!(no_meta, Judged { verdict: Verdict::Missing(Stream::Meta), write: None });
-        let other = Meta { cluster: id("b"), ..meta(9, 0) };
-        let found =
-            judged(&Seen { meta: Some((other, 9)), streams: streams("tuesday", 1), ..seen() });
-        assert_eq!(found.verdict, Verdict::OtherCluster { found: id("b") });
-        assert_eq!(found.write, None);
-        let later = Meta { wire_min: 2, wire_max: 3, ..meta(5, 100) };
-        let found = judged(&Seen { meta: Some((later, 9)), ..seen() });
-        assert_eq!(found, Judged { verdict: Verdict::OtherWire { min: 2, max: 3 }, write: None });
-    }
-
-    #[test]
-    fn a_lost_value_raises_the_epoch_and_the_floor_and_forbids_grants() {
-        let until_us = SERVER_US + TTL_MS as i64 * 1000;
-        let lost: [(&str, Seen); 7] = [
-            ("a subject went back, and the stream went on", Seen { went_back: true, ..seen() }),
-            ("a stream went back", {
-                let mut seen = seen();
-                seen.streams[2].2 = 39;
-                seen
-            }),
-            ("the card is gone", Seen { card: None, ..seen() }),
-            ("an older card", Seen { card: Some(card(29, 38)), ..seen() }),
-            ("its number is another value's", Seen { card: Some(card(31, 39)), ..seen() }),
-            ("another run's at the number", {
-                let card = CardSeen { instance: id("2"), ..card(30, 39) };
-                Seen { card: Some(card), ..seen() }
-            }),
-            ("the record of the cluster went back", {
-                Seen { meta: Some((meta(4, 50), 7)), streams: streams("tuesday", 99), ..seen() }
-            }),
-        ];
-        for (case, seen) in lost {
-            let Judged { verdict, write } = judged(&seen);
-            assert_eq!(verdict, Verdict::RolledBack, "{case}");
-            let (written, expected) = write.unwrap();
-            assert_eq!(expected, seen.meta.unwrap().1, "{case}");
-            let raised = Meta { no_grant_before_us: until_us, ..meta(6, 700) };
-            assert_eq!(written, raised, "{case}");
-        }
-    }
-
-    #[test]
-    fn a_time_without_grants_never_gets_shorter_by_a_second_loss() {
-        let later_us = SERVER_US * 2;
-        let mut remembered = remembered();
-        remembered.meta.no_grant_before_us = later_us;
-        remembered.meta.max_ttl_ms = TTL_MS * 2;
-        let lost = Seen { card: None, ..seen() };
-        let (written, _) = judge_store(Some(&remembered), &lost).write.unwrap();
-        assert_eq!((written.no_grant_before_us, written.max_ttl_ms), (later_us, TTL_MS * 2));
-    }
-
-    #[test]
-    fn what_another_node_found_is_read_again_and_only_the_floor_is_raised() {
-        // Everything is lower, as after a loss, but the epoch says that it is known.
-        let found = |floor| Seen {
-            meta: Some((meta(6, floor), 9)),
-            streams: streams("monday", 3),
-            card: None,
-            ..seen()
-        };
-        let Judged { verdict, write } = judged(&found(650));
-        assert_eq!((verdict, write), (Verdict::Renewed, Some((meta(6, 700), 9))));
-        assert_eq!(judged(&found(701)), Judged { verdict: Verdict::Renewed, write: None });
-        let remade = Seen { streams: streams("tuesday", 3), ..seen() };
-        assert_eq!(judged(&remade).verdict, Verdict::Renewed);
-        assert_eq!(judged(&remade).write, Some((meta(5, 700), 9)));
-    }
-
-    #[test]
-    fn a_second_writer_under_this_name_is_named() {
-        for other in [card(32, 41), card(29, 41), CardSeen { instance: id("2"), ..card(31, 41) }] {
-            let judged = judged(&Seen { card: Some(other.clone()), ..seen() });
-            assert_eq!(judged, Judged { verdict: Verdict::SecondWriter(other), write: None });
-        }
-    }
-
-    #[test]
-    fn two_nodes_that_find_one_loss_raise_the_epoch_once() {
-        let lost = Seen { card: None, ..seen() };
-        let (first, _) = judged(&lost).write.unwrap();
-        // The second write was refused, so that node looks again.
-        let again = judged(&Seen { meta: Some((first.clone(), 10)), ..lost });
-        assert_eq!(again, Judged { verdict: Verdict::Renewed, write: None });
-        assert_eq!(first.epoch, 6);
-    }
-
-    #[test]
-    fn only_what_is_raised_is_believed() {
-        let known = Meta { no_grant_before_us: 10, ..meta(5, 100) };
-        assert_eq!(decide_meta(&known, &meta(4, 900)), None);
-        assert_eq!(decide_meta(&known, &Meta { cluster: id("b"), ..meta(6, 900) }), None);
-        let believed = decide_meta(&known, &meta(6, 50)).unwrap();
-        assert_eq!(believed, Meta { no_grant_before_us: 10, ..meta(6, 100) });
-        assert_eq!(decide_meta(&known, &meta(5, 900)).unwrap().floor, 900);
-    }
-
-    proptest! {
-        #[test]
-        fn the_record_of_a_cluster_reads_back_with_unknown_keys(
-            epoch: u64, floor: u64, us in 0..i64::MAX, max_ttl_ms: u64, extra in "[a-z]{0,9}",
-        ) {
-            let extra = vec![(format!("later_{extra}"), "true".to_owned())];
-            let meta = Meta { no_grant_before_us: us, max_ttl_ms, extra, ..meta(epoch, floor) };
-            let text = meta.to_fields().render();
-            let Ok(Text::Own(fields)) = record::parse(text.as_bytes(), RECORD_MAX) else {
-                return Err(TestCaseError::fail(text));
-            };
-            prop_assert_eq!(Meta::of(&fields), Ok(meta));
-        }
-
-        #[test]
-        fn no_judgement_lowers_an_epoch_or_a_floor(
-            epoch in 0u64..9, floor in 0u64..900, last in 30u64..50, card in 0u64..4, made: bool,
-        ) {
-            let seen = Seen {
-                streams: streams(if made { "monday" } else { "tuesday" }, last),
-                meta: Some((meta(epoch, floor), 9)),
-                card: (card > 0).then_some(self::card(28 + card, 37 + card)),
-                went_back: false,
-                server_us: SERVER_US,
-            };
-            if let Some((written, _)) = judged(&seen).write {
-                prop_assert!(written.epoch >= epoch.max(5) && written.floor >= floor.max(700));
-            }
-        }
-    }
-}
+mod tests;

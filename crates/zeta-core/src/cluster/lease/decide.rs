@@ -4,7 +4,7 @@
 //! Each decision says what to write over the revision that was read. It counts once the store has
 //! accepted that write, so an old reading costs a round trip and never a second holder.
 
-use super::{End, Entry, How, Scope};
+use super::{End, Entry, How, Scope, TOKEN_MAX};
 use crate::evidence::{Age, Boot, FIRST_TIME_NS, FileTimes, ProcessState, judge_boot};
 use crate::lease::{
     self, AcquireRequest, Cause, DAMAGED_TTL_MS, FencingToken, Held, HeldWhy, Lost, Policy,
@@ -201,7 +201,8 @@ pub fn decide_acquire(
         Standing::MustKill(_) => return Acquired::Unsupported,
     };
     let previous = observed.entry.fencing_token();
-    let Some(token) = FencingToken::after(terms.floor, previous, terms.server_us) else {
+    let token = FencingToken::after(terms.floor, previous, terms.server_us);
+    let Some(token) = token.filter(|token| token.get() <= TOKEN_MAX) else {
         return Acquired::NoTokenLeft;
     };
     let mut record = Record { grace_ms: 0, ..lease::granted(ask, token, now) };

@@ -23,6 +23,9 @@ use crate::time::format_utc;
 pub const TTL_DEFAULT_MS: u64 = 60 * 1000;
 /// Shortest TTL that a front end takes.
 pub const TTL_MIN_MS: u64 = 30 * 1000;
+/// The highest token of a lease of the cluster, half of the range: clocks in µs reach it in 2112.
+/// A node that writes a higher one leaves room for the next, and takes no lease from all for ever.
+pub const TOKEN_MAX: u64 = FencingToken::LIMIT / 2;
 /// The `kind` of the record of an ended lease.
 pub const END_KIND: &str = "lease_end";
 
@@ -137,6 +140,7 @@ impl Entry {
         };
         entry
             .filter(|entry| entry.scope().is_some_and(|scope| scope.node == *writer))
+            .filter(|entry| entry.fencing_token().is_some_and(|token| token.get() <= TOKEN_MAX))
             .unwrap_or(Entry::Unreadable)
     }
 

@@ -271,9 +271,18 @@ fn a_token_is_above_the_previous_one_the_floor_and_the_clock() {
         assert_eq!((record.grace_ms, record.ttl_ms), (0, TTL_MS));
         assert_eq!(Scope::of(&record), Some(terms.scope()));
     }
-    let last = Terms { floor: (1 << 53) - 1, ..terms() };
-    let answer = decide_acquire(&observed(Entry::Absent, 0), &ask("x"), &last, &now);
-    assert_eq!(answer, Acquired::NoTokenLeft);
+    for floor in [TOKEN_MAX, (1 << 53) - 1] {
+        let last = Terms { floor, ..terms() };
+        let answer = decide_acquire(&observed(Entry::Absent, 0), &ask("x"), &last, &now);
+        assert_eq!(answer, Acquired::NoTokenLeft);
+    }
+    // A node that writes the last token of all takes the lease for a while, and not for ever.
+    let text = end(How::Released).render().unwrap().replace(
+        &format!("fencing_token: {previous}"),
+        &format!("fencing_token: {}", (1_u64 << 53) - 1),
+    );
+    let (lease, node) = ("job".parse().unwrap(), "node-a".parse().unwrap());
+    assert_eq!(Entry::read(text.as_bytes(), &lease, &node), Entry::Unreadable);
 }
 
 #[test]

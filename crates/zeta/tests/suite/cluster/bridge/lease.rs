@@ -198,3 +198,55 @@ fn a_child_that_outlives_its_wrapper_holds_the_lease_until_it_ends() {
     signal(child, Signal::KILL);
     a.wait_until("it is freed", |a| value(&a.lease_copy("job"), "ended") == "dead");
 }
+
+#[test]
+fn a_tree_in_the_place_of_another_keeps_its_leases_and_the_bridge_of_the_old_one_ends() {
+    let Some(program) = program(test_name!(), nats::newer()) else { return };
+    let sandbox = Sandbox::new();
+    let server = cluster(&program, &sandbox);
+    let mut a = Node::new("node-a", &server).started();
+    let b = Node::new("node-b", &server).started();
+    let member = member(&a);
+    std::fs::rename(&a.sandbox.state, a.sandbox.dir.join("old")).unwrap();
+    a.make_tree();
+    let (mut holder, sequence) = hold(&a, &member, "job");
+    // The old tree does not have the record, and says nothing about the new one.
+    assert_eq!(a.ended(), 7, "{}", a.log());
+    assert!(a.log().contains("another directory is in its place"), "{}", a.log());
+    a.start();
+    a.wait_until("it has the new tree", |a| a.status("leases_granted") == "1");
+    b.wait_until("it came", |b| value(&b.lease_copy("job"), "kind") == "lease");
+    let last = member.last_of_lease(&"job".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(last.sequence, sequence, "{}", a.log());
+    signal(holder.id(), Signal::TERM);
+    holder.wait().unwrap();
+    b.wait_until("it is released", |b| value(&b.lease_copy("job"), "ended") == "released");
+}
+
+#[test]
+fn what_is_in_the_way_of_a_copy_keeps_no_other_one_away() {
+    let Some(program) = program(test_name!(), nats::newer()) else { return };
+    let sandbox = Sandbox::new();
+    let server = cluster(&program, &sandbox);
+    let a = Node::new("node-a", &server).started();
+    let mut b = Node::new("node-b", &server).started();
+    assert_eq!(b.stop(Signal::TERM), 0);
+    std::os::unix::fs::symlink(&sandbox.dir, b.sandbox.state.join("nodes/linked")).unwrap();
+    let leases = b.sandbox.state.join("cluster/leases");
+    for lease in ["job", "none"] {
+        std::fs::create_dir_all(leases.join(format!("{lease}.lease/in-the-way"))).unwrap();
+    }
+    let member = member(&a);
+    let mut holders = ["job", "other"].map(|lease| hold(&a, &member, lease).0);
+    b.start();
+    b.wait_until("the other one came", |b| value(&b.lease_copy("other"), "kind") == "lease");
+    b.wait_until("it is connected", |b| b.state() == "connected" && !b.status("fault").is_empty());
+    b.wait_until("records come", |b| b.read("node-a", "job.lock").is_some());
+    b.sandbox.ok(&["cluster", "status", "--server", &server.url()]);
+    for holder in &mut holders {
+        signal(holder.id(), Signal::TERM);
+        holder.wait().unwrap();
+    }
+    b.wait_until("an end came", |b| value(&b.lease_copy("other"), "ended") == "released");
+    assert_eq!(b.stop(Signal::TERM), 0, "{}", b.log());
+}

@@ -30,13 +30,19 @@ pub(crate) struct Node {
 impl Node {
     /// Makes a node of the cluster on this server.
     pub(crate) fn new(name: &str, server: &Server) -> Node {
-        let sandbox = Sandbox::new();
-        sandbox.ok(&["init"]);
-        std::fs::remove_dir_all(sandbox.node()).unwrap();
-        std::fs::write(sandbox.state.join("local-node"), format!("{name}\n")).unwrap();
-        let node = Node { sandbox, name: name.to_owned(), url: server.url(), bridge: None };
+        let (sandbox, name) = (Sandbox::new(), name.to_owned());
+        let node = Node { sandbox, name, url: server.url(), bridge: None };
+        node.make_tree();
         node.join(server);
         node
+    }
+
+    /// Makes its tree.
+    fn make_tree(&self) {
+        self.sandbox.ok(&["init"]);
+        std::fs::remove_dir_all(self.sandbox.node()).unwrap();
+        let file = self.sandbox.state.join("local-node");
+        std::fs::write(file, format!("{}\n", self.name)).unwrap();
     }
 
     pub(super) fn join(&self, server: &Server) {

@@ -138,6 +138,24 @@ fn what_breaks_the_rules_is_refused_named_and_never_written() {
 }
 
 #[test]
+fn a_node_that_writes_an_impossible_record_of_the_cluster_does_not_stop_it() {
+    let Some(program) = program(test_name!(), nats::newer()) else { return };
+    let sandbox = Sandbox::new();
+    let server = cluster(&program, &sandbox);
+    let b = Node::new("node-b", &server).started();
+    let evil = Hostile::new("node-x", &b, &server);
+    let meta = server.client().unwrap().last("ZETA1_META", "zeta1.meta").unwrap().unwrap();
+    let body = &meta[meta.find("schema:").unwrap()..];
+    let body = body.replace("floor: 0\n", &format!("floor: {}\n", (1_u64 << 53) - 1));
+    evil.write("zeta1.meta", body.as_bytes(), |_| {});
+    b.wait_until("it is written over", |b| b.state() == "connected" && b.status("epoch") == "2");
+    let meta = server.client().unwrap().last("ZETA1_META", "zeta1.meta").unwrap().unwrap();
+    assert!(meta.contains("epoch: 2\n") && meta.contains("floor: 0\n"), "{meta}");
+    let memory = std::fs::read_to_string(b.identity().join("memory")).unwrap();
+    assert!(!memory.contains(&((1_u64 << 53) - 1).to_string()), "{memory}");
+}
+
+#[test]
 fn two_machines_with_one_name_are_found_and_both_are_named() {
     if !is_root() {
         return skip(test_name!(), "not root: it needs another /etc/machine-id");
