@@ -45,8 +45,8 @@ impl Directory {
         Ok(Directory { tree, node, watcher, readable, dirty, all: true, records, damaged })
     }
 
-    /// Returns whether the directory of this node, or the whole tree, is gone, or another one stands
-    /// in its place. What that one holds is not seen from here.
+    /// Returns whether the directory of this node, or the whole tree, is gone, or another one
+    /// stands in its place. What that one holds is not seen from here.
     pub(super) fn is_gone(&self) -> bool {
         self.node.is_gone()
     }

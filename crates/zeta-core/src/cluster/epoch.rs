@@ -42,8 +42,8 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// The record without what no loss explains. Each node may write it, so it may say that no token
-    /// is left, or that there are no grants for ever.
+    /// The record without what no loss explains. Each node may write it, so it may say that no
+    /// token is left, or that there are no grants for ever.
     fn bounded(&self, server_us: i64) -> Meta {
         let max_ttl_ms = self.max_ttl_ms.min(TTL_MAX_MS);
         let pause_ms = max_ttl_ms * 2 + PAUSE_MORE_MS;
