@@ -31,7 +31,7 @@ const COALESCE: Duration = Duration::from_millis(20);
 const RELIST: Duration = Duration::from_secs(600);
 /// The shortest time between two readings of everything.
 const RELIST_SOON: Duration = Duration::from_secs(1);
-/// The longest sleep without a connection, in which the manager is told that this process works.
+/// The longest sleep without a connection, in which the manager learns that this process works.
 const BEAT: Duration = Duration::from_millis(BEAT_MS);
 /// When everything is read again after the tree could not be written.
 const AFTER_FAULT: Duration = Duration::from_secs(30);

@@ -17,7 +17,7 @@ const TELL: Duration = Duration::from_secs(1);
 /// Most peers of which refusals are listed.
 const REFUSED_MAX: usize = 16;
 
-/// What is told of a bridge.
+/// What a bridge says of itself.
 #[derive(Debug, Default)]
 pub(super) struct Status {
     /// `connected`, `away`, `missing`, `waiting`, `stopped`.
