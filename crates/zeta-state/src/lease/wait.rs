@@ -57,17 +57,8 @@ pub fn wait(
             }
             let rest_ms = limit_ms.saturating_sub(waited_ms());
             if rest_ms == 0 {
-                let (waited_ms, limit_ms) = (waited_ms(), Some(limit_ms));
-                return Ok(Waited::Held(Refusal {
-                    held: Some(held),
-                    observed,
-                    others: Vec::new(),
-                    joint: None,
-                    in_cluster: false,
-                    waited_ms,
-                    limit_ms,
-                    guarded: None,
-                }));
+                let refusal = Refusal::of_waiting(held, observed, waited_ms(), limit_ms);
+                return Ok(Waited::Held(refusal));
             }
             if !std::mem::replace(&mut shown, true) {
                 on_wait(&observed, &held);

@@ -80,6 +80,26 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// What a caller is left with that waited for a lease without taking it, until its time was
+    /// over.
+    pub(super) fn of_waiting(
+        held: Held,
+        observed: Observed,
+        waited_ms: u64,
+        limit_ms: u64,
+    ) -> Refusal {
+        Refusal {
+            held: Some(held),
+            observed,
+            others: Vec::new(),
+            joint: None,
+            in_cluster: false,
+            waited_ms,
+            limit_ms: Some(limit_ms),
+            guarded: None,
+        }
+    }
+
     /// The records that decided it, with the judgement of now on them.
     pub fn views(&self, lease: &RecordName, now: &Now) -> Vec<LeaseView> {
         let found = std::iter::once(&self.observed).chain(&self.others);

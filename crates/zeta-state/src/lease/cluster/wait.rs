@@ -63,17 +63,8 @@ pub fn wait_in_cluster(
         };
         let observed = seen_there(&seen.entry);
         if rest_ms() == 0 {
-            let (waited_ms, limit_ms) = (waited_ms(), Some(limit_ms));
-            return Ok(Waited::Held(Refusal {
-                held: Some(held),
-                observed,
-                others: Vec::new(),
-                joint: None,
-                in_cluster: true,
-                waited_ms,
-                limit_ms,
-                guarded: None,
-            }));
+            let refusal = Refusal::of_waiting(held, observed, waited_ms(), limit_ms);
+            return Ok(Waited::Held(Refusal { in_cluster: true, ..refusal }));
         }
         if !std::mem::replace(&mut shown, true) {
             on_wait(&observed, &held);
