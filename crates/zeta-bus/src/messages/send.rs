@@ -87,10 +87,11 @@ pub fn send(ctx: &Context, dir: &Path, new: &NewText) -> Result<SentText> {
     let bus = Bus::open_or_create(dir)?;
     let handle = ctx.find()?;
     let recipients = recipients(&bus, handle.as_ref(), &new.to)?;
-    publish_to(&bus, &envelope, &recipients)?;
     let is_reached = |one: &String| matches!(new.to, Recipient::Agent(_)) || *one != envelope.from;
     let reached = recipients.iter().filter(|one| is_reached(one));
+    // The message ends the waits, so what it ends is found out before it is there.
     let reached = reached.map(|one| reached_one(handle.as_ref(), &bus, one)).collect();
+    publish_to(&bus, &envelope, &recipients)?;
     Ok(SentText { envelope, reached })
 }
 

@@ -208,17 +208,21 @@ fn a_plain_lease_and_a_counted_one_exclude_each_other() {
 
 #[test]
 fn a_killed_holder_makes_room_at_once() {
-    let sandbox = Sandbox::new();
-    acquire(&sandbox, "2", "ann");
-    let child = holder(&sandbox, &["--slots", "2", "--ttl", "5m"]);
-    wait_for("it holds", || grants(&sandbox) == 2);
-    let waiting = waiter(&sandbox, 0, &["--slots", "2"]);
-    let killed = Instant::now();
-    end(child);
-    let out = finish(waiting, killed, SOON);
-    assert_eq!(out.status, 0, "{out:?}");
-    assert!(out.took < Duration::from_millis(900), "it waited for the next check: {out:?}");
-    assert_eq!(grants(&sandbox), 2);
+    // A busy machine may make it late, but not each time; the next check makes it late each time.
+    let is_early = (0..5).any(|_| {
+        let sandbox = Sandbox::new();
+        acquire(&sandbox, "2", "ann");
+        let child = holder(&sandbox, &["--slots", "2", "--ttl", "5m"]);
+        wait_for("it holds", || grants(&sandbox) == 2);
+        let waiting = waiter(&sandbox, 0, &["--slots", "2"]);
+        let killed = Instant::now();
+        end(child);
+        let out = finish(waiting, killed, SOON);
+        assert_eq!(out.status, 0, "{out:?}");
+        assert_eq!(grants(&sandbox), 2);
+        out.took < Duration::from_millis(900)
+    });
+    assert!(is_early, "it waited for the next check");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The one way in which tests start programs and wait: always with a limit.
 
+use std::fs;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -132,9 +133,23 @@ pub fn with_unusual_signals(command: &mut Command) -> &mut Command {
 }
 
 /// Sends a signal to a process that this test started.
+/// Sends a signal. After SIGSTOP this returns when all threads have stopped: until then one that
+/// runs on another core may still answer.
 pub fn signal(pid: u32, signal: Signal) {
-    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-    let _ = kill_process(pid, signal);
+    let _ = kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal);
+    if signal == Signal::STOP {
+        assert!(until(LIMIT, || has_stopped(pid)), "process {pid} stops");
+    }
+}
+
+/// Reports whether no thread of a process runs.
+fn has_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        state.is_none_or(|state| "TtZX".contains(state))
+    })
 }
 
 pub fn is_root() -> bool {
