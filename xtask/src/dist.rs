@@ -4,10 +4,11 @@ use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::beside::Beside;
 use crate::{elf, run};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -38,11 +39,9 @@ pub fn run() -> Result<()> {
 
 /// Begins to build the binary in a process of low priority, for a caller that needs it later: the
 /// tests wait for half of their time, and the release is built in it.
-pub fn begin() -> io::Result<Child> {
+pub fn begin() -> io::Result<Beside> {
     let xtask = env::current_exe()?;
-    let mut build = run::program("nice", &["-n", "15"]);
-    build.arg(xtask).arg("dist").stdout(Stdio::null()).stderr(Stdio::null());
-    build.spawn()
+    Beside::begin(&run::program(&xtask.to_string_lossy(), &["dist"]))
 }
 
 /// `cargo xtask install`: builds and checks the same binary, and installs it where `cargo install`

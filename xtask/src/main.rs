@@ -3,6 +3,7 @@
 mod agents;
 mod attacks;
 mod bench;
+mod beside;
 mod book;
 mod boot;
 mod ci;
@@ -21,6 +22,7 @@ mod pictures;
 mod python;
 mod run;
 mod seeded;
+mod stage;
 mod suite;
 mod tidy;
 mod torture;

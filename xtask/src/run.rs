@@ -74,6 +74,14 @@ pub fn succeeds(mut command: Command) -> Result<bool> {
     Ok(status.success())
 }
 
+/// Builds the programs of the project beside the tests, in one call. The features of a dependency
+/// depend on all that is built with it: built alone, a program compiles most of its crates anew.
+pub fn build_programs() -> Result<bool> {
+    let mut build = cargo(&["build", "--workspace", "--tests"]);
+    build.args(["zeta", "agents", "cluster", "cuts"].iter().flat_map(|name| ["--bin", name]));
+    succeeds(build)
+}
+
 /// Runs a command and returns its stdout, or nothing if it cannot start or fails.
 pub fn answer(mut command: Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;

@@ -13,7 +13,9 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use crate::beside::Beside;
 use crate::counts::{Counts, Reader, Runner};
+use crate::stage::Stages;
 use crate::{
     agents, book, boot, cluster, costs, cuts, dist, litter, mutants, nats_server, needs, npm_file,
     run,
@@ -70,23 +72,40 @@ impl Outcome {
     }
 }
 
-/// `cargo xtask test`: provides what is needed, runs all tests, prints the counts.
+/// `cargo xtask test`: provides what is needed, runs all tests, prints the times and the counts.
 pub fn run() -> Result<bool> {
-    needs::provide()?;
-    let release = dist::begin();
-    let mut outcome = run_tests()?;
-    outcome.add(run_doc_tests()?);
-    // A build that failed says so when the costs ask for it.
-    let _ = release.and_then(|mut build| build.wait());
-    outcome.add(run_costs()?);
-    outcome.add(run_cuts()?);
-    outcome.add(run_cluster());
-    outcome.add(run_agents());
-    outcome.add(run_mutants());
-    outcome.add(run_book()?);
+    let (mut stages, mut outcome) = (Stages::default(), Outcome::default());
+    run_all(&mut stages, &mut outcome)?;
     println!("\n('cargo xtask ci' also checks fmt, clippy, the docs and tidy)");
+    stages.print();
     outcome.print();
     Ok(outcome.good())
+}
+
+/// Provides what is needed and runs all tests, in stages.
+pub fn run_all(stages: &mut Stages, tests: &mut Outcome) -> Result<()> {
+    let mut keep = |outcome: Outcome| {
+        let good = outcome.good();
+        tests.add(outcome);
+        Ok(good)
+    };
+    stages.take("needs", || needs::provide().map(|()| true))?;
+    // It is ended with this function, if the tests cannot be started.
+    let release = dist::begin();
+    stages.take("build", run::build_programs)?;
+    stages.take("tests", || keep(run_tests()?))?;
+    stages.take("doc tests", || keep(run_doc_tests()?))?;
+    // A build that failed says so when the costs ask for it.
+    stages.take("release", || {
+        let _ = release.and_then(Beside::wait);
+        Ok(true)
+    })?;
+    stages.take("costs", || keep(run_costs()?))?;
+    stages.take("cuts", || keep(run_cuts()?))?;
+    stages.take("cluster", || keep(run_cluster()))?;
+    stages.take("agents", || keep(run_agents()))?;
+    stages.take("mutants", || keep(run_mutants()))?;
+    stages.take("book", || keep(run_book()?))
 }
 
 /// Runs all tests but doc tests: with nextest where it is installed, which gives each test its own
