@@ -16,7 +16,7 @@ const SKIPPED: i32 = 77;
 /// The server of Debian 12.
 const DEBIAN: &str = "/usr/sbin/nats-server";
 /// How long the runs on Debian's server may last until two are inside, in seconds.
-const UNTIL_TWO: [&str; 3] = ["40", "80", "160"];
+const UNTIL_TWO: [&str; 4] = ["10", "40", "80", "160"];
 
 /// Builds the program and passes the arguments on.
 pub fn run(args: &[&str]) -> Result<bool> {
@@ -30,8 +30,7 @@ pub fn run(args: &[&str]) -> Result<bool> {
 /// The short runs; each is a test. `None` is one that could not be made here.
 pub fn run_short() -> Result<Vec<(&'static str, Option<bool>)>> {
     nats_server::provide();
-    let build = run::cargo(&["build", "--package", "zeta-testing", "--bin", "cluster"]);
-    if !run::succeeds(build)? {
+    if !run::build_programs()? {
         bail!("the torture of the cluster does not build");
     }
     let safe = match nats_server::place().is_file() {

@@ -196,8 +196,7 @@ fn namespace_works() -> Result<()> {
 
 fn build() -> Result<()> {
     namespace_works()?;
-    let args = ["build", "-p", "zeta", "-p", "zeta-testing", "--bin", "zeta", "--bin", "agents"];
-    ensure!(run::succeeds(run::cargo(&args))?, "the programs cannot be built");
+    ensure!(run::build_programs()?, "the programs cannot be built");
     println!();
     Ok(())
 }

@@ -20,8 +20,7 @@ const SECONDS: usize = 120;
 pub fn play() -> Result<Vec<Tried>> {
     let python = provide_python()?;
     let node = npm::provide(&npm::PROTOCOL)?;
-    let build = run::cargo(&["build", "-p", "zeta", "--bin", "zeta"]);
-    ensure!(run::succeeds(build)?, "zeta cannot be built");
+    ensure!(run::build_programs()?, "zeta cannot be built");
     let package = npm::modules(&npm::PROTOCOL).join("@modelcontextprotocol/client");
     let mut tried = talk("python", &python, "mcp_python.py", None)?;
     tried.extend(talk("typescript", &PathBuf::from(node), "mcp_typescript.mjs", Some(package))?);

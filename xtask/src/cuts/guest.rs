@@ -281,9 +281,8 @@ fn append(disk: &Path, copies: &Path, at: u64) -> Result<()> {
 
 /// Packs the machine's first file system: busybox, kernel modules, and the program that saves.
 fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
-    // As the tests build it, so that nothing is compiled a second time; with its libraries.
-    let build = ["build", "-p", "zeta-testing", "--bin", "cuts"];
-    ensure!(run::succeeds(run::cargo(&build))?, "the program that saves does not build");
+    // With its libraries.
+    ensure!(run::build_programs()?, "the program that saves does not build");
     let program = run::target_dir().join("debug/cuts");
     let mut archive = Archive::default();
     for dir in ["bin", "dev", "esp", "modules", "proc", "sys"] {
