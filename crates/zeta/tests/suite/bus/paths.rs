@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Out, Sandbox, find, finish, run, signal, skip, test_name, wait_for};
+use crate::support::{
+    Out, Sandbox, find, finish, one_is_faster, run, signal, skip, test_name, wait_for,
+};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
@@ -511,31 +513,35 @@ fn the_space_is_the_directory_that_git_names() {
 
 #[test]
 fn a_session_s_claims_never_exclude_each_other_and_end_with_it() {
-    let repo = Repo::new();
     let work = "set -e; \"$ZETA\" claim acquire --path src/; \
                 \"$ZETA\" claim acquire --path src/a.py; \
                 \"$ZETA\" claim acquire --path src/ ; \"$ZETA\" claim check --path src/a.py; \
                 \"$ZETA\" claim release --path src/; touch ready; sleep 60";
-    let mut agent = repo.cmd(&repo.top, &["run", "--as", "ann", "--", "sh", "-c", work]);
-    let agent = agent.env("ZETA", env!("CARGO_BIN_EXE_zeta")).stdout(Stdio::piped());
-    let mut agent: Child = agent.stderr(Stdio::piped()).spawn().unwrap();
-    wait_for("it has its claims", || repo.top.join("ready").exists());
-    repo.claim(3, "check", &["src/a.py"], &["--as", "ann"]);
-    repo.claim(0, "check", &["src/b.py"], &[]);
-    let mut waiting = repo.cmd(&repo.top, &["claim", "acquire", "--path", "src/", "--wait", "20s"]);
-    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    let killed = Instant::now();
-    let children = format!("/proc/{0}/task/{0}/children", agent.id());
-    let children = std::fs::read_to_string(children).unwrap();
-    agent.kill().unwrap();
-    agent.wait().unwrap();
-    for pid in children.split_whitespace() {
-        signal(pid.parse().unwrap(), Signal::KILL);
-    }
-    let out = finish(waiting, killed, SOON);
-    assert_eq!(out.status, 0, "{out:?}");
-    assert!(out.took < Duration::from_millis(900), "it waited for the next check: {out:?}");
+    // The next check would make the end late each time.
+    one_is_faster(Duration::from_millis(900), || {
+        let repo = Repo::new();
+        let mut agent = repo.cmd(&repo.top, &["run", "--as", "ann", "--", "sh", "-c", work]);
+        let agent = agent.env("ZETA", env!("CARGO_BIN_EXE_zeta")).stdout(Stdio::piped());
+        let mut agent: Child = agent.stderr(Stdio::piped()).spawn().unwrap();
+        wait_for("it has its claims", || repo.top.join("ready").exists());
+        repo.claim(3, "check", &["src/a.py"], &["--as", "ann"]);
+        repo.claim(0, "check", &["src/b.py"], &[]);
+        let mut waiting =
+            repo.cmd(&repo.top, &["claim", "acquire", "--path", "src/", "--wait", "20s"]);
+        let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let killed = Instant::now();
+        let children = format!("/proc/{0}/task/{0}/children", agent.id());
+        let children = std::fs::read_to_string(children).unwrap();
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+        for pid in children.split_whitespace() {
+            signal(pid.parse().unwrap(), Signal::KILL);
+        }
+        let out = finish(waiting, killed, SOON);
+        assert_eq!(out.status, 0, "{out:?}");
+        out.took
+    });
 }
 
 #[test]

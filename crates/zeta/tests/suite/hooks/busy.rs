@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use super::run::{
     Agent, claimed, claude, denied, edit, exported, hook_text, start, told, worktree,
 };
-use crate::support::{LIMIT, Out, Sandbox, finish, signal};
+use crate::support::{LIMIT, Out, Sandbox, finish, one_is_faster, signal};
+
+/// The time that a hook has.
+const IN_TIME: Duration = Duration::from_secs(2);
 
 /// Holds the lock of a directory, as a process that is stopped does.
 fn hold(dir: &Path) -> OwnedFd {
@@ -52,14 +55,17 @@ fn a_record_that_another_process_holds_costs_neither_protection_nor_mail() {
     let (answer, out) = hook(&sandbox, &agent, "before-tool", &edit(&dir, "a"));
     assert!(denied(&answer).is_some_and(|reason| reason.contains("B-1")), "{out:?}");
     for event in ["session-start", "prompt", "after-tool"] {
-        sandbox.ok(&["bus", "send", &name, event, "--as", "otto"]);
-        let (answer, out) =
-            hook(&sandbox, &agent, event, &json!({"cwd": dir, "tool_name": "Read"}));
-        let text = told(&answer).unwrap_or_default();
-        assert!(text.contains(&format!("| {event}")), "{event}: {out:?}");
-        assert!(event != "session-start" || text.contains("you are agent"), "{text}");
-        assert!(out.err.starts_with("zeta hook: ") && !out.err.contains("2 s,"), "{out:?}");
-        assert!(out.took < Duration::from_secs(2), "{event}: {out:?}");
+        one_is_faster(IN_TIME, || {
+            sandbox.ok(&["bus", "send", &name, event, "--as", "otto"]);
+            let (answer, out) =
+                hook(&sandbox, &agent, event, &json!({"cwd": dir, "tool_name": "Read"}));
+            let text = told(&answer).unwrap_or_default();
+            assert!(text.contains(&format!("| {event}")), "{event}: {out:?}");
+            assert!(event != "session-start" || text.contains("you are agent"), "{text}");
+            assert!(out.err.starts_with("zeta hook: "), "{out:?}");
+            // It says so itself if its time was over.
+            if out.err.contains("2 s,") { IN_TIME } else { out.took }
+        });
     }
 }
 
@@ -70,10 +76,12 @@ fn a_bus_that_another_process_holds_costs_no_greeting() {
     let (_other, name) = begin(&sandbox, "other", &dir);
     sandbox.ok(&["bus", "send", &name, "x", "--as", "otto"]);
     let held = hold(&sandbox.dir.join("bus"));
-    let agent = Agent::start("one");
-    let (answer, out) = hook(&sandbox, &agent, "session-start", &json!({"cwd": dir}));
-    assert!(told(&answer).is_some_and(|text| text.contains(&name)), "{out:?}");
-    assert!(out.took < Duration::from_secs(2), "{out:?}");
+    one_is_faster(IN_TIME, || {
+        let agent = Agent::start("one");
+        let (answer, out) = hook(&sandbox, &agent, "session-start", &json!({"cwd": dir}));
+        assert!(told(&answer).is_some_and(|text| text.contains(&name)), "{out:?}");
+        out.took
+    });
     // Hooks that are stopped over the end of their time, too, say once what they have ready.
     let agents: Vec<Agent> = (0..6).map(|n| Agent::start(&format!("stopped-{n}"))).collect();
     let began = Instant::now();

@@ -8,8 +8,8 @@ mod terminal;
 mod tmux;
 
 pub use program::{
-    LIMIT, Out, can, find, finish, is_root, run, run_within, signal, until, wait, wait_for,
-    with_unusual_signals, with_usual_signals,
+    LIMIT, Out, can, find, finish, is_root, one_is_faster, run, run_within, signal, until, wait,
+    wait_for, with_unusual_signals, with_usual_signals,
 };
 pub use sandbox::{Sandbox, anchor_of};
 pub use skip::{append, skip};
