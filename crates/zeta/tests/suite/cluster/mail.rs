@@ -12,7 +12,7 @@ use zeta_core::bus::{Address, Recipient};
 
 use super::bridge::{Node, cluster, copy_dir, value};
 use super::nats::Server;
-use super::{nats, program, programs};
+use super::{nats, program, programs, with_each};
 use crate::support::{Sandbox, test_name};
 
 /// How long all messages may take to arrive when everything works: the machine may be busy.
@@ -37,7 +37,7 @@ fn two(server: &Server) -> [Node; 2] {
 
 #[test]
 fn a_message_reaches_the_nodes_that_it_concerns_and_is_the_same_there() {
-    for (_, program) in programs(test_name!()) {
+    with_each(test_name!(), |_, program| {
         let sandbox = Sandbox::new();
         let server = cluster(&program, &sandbox);
         let [a, b] = ["node-a", "node-b"].map(|name| Node::new(name, &server));
@@ -81,7 +81,7 @@ fn a_message_reaches_the_nodes_that_it_concerns_and_is_the_same_there() {
             (a.status("mail_pending").as_str(), a.status("mail_refused").as_str()),
             ("0", "0")
         );
-    }
+    });
 }
 
 #[test]

@@ -35,6 +35,17 @@ fn programs(test: &str) -> Vec<(&'static str, PathBuf)> {
     all.into_iter().filter_map(|(name, found)| Some((name, program(test, found)?))).collect()
 }
 
+/// Plays the same with each program at once, for what waits for long.
+fn with_each(test: &str, play: impl Fn(&'static str, PathBuf) + Sync) {
+    let programs = programs(test);
+    std::thread::scope(|scope| {
+        for (name, program) in programs {
+            let play = &play;
+            scope.spawn(move || play(name, program));
+        }
+    });
+}
+
 /// A login by an nkey, for the plain client.
 fn by_key(seed: &str) -> impl Fn(&str) -> String {
     let key = nkeys::KeyPair::from_seed(seed.trim()).unwrap();

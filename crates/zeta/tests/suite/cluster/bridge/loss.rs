@@ -8,7 +8,7 @@ use zeta_core::time::parse_utc;
 use zeta_os::host;
 
 use super::super::nats::Server;
-use super::super::{nats, program, programs};
+use super::super::{nats, program, with_each};
 use super::{Node, SOON};
 use crate::support::{Out, Sandbox, run, test_name};
 
@@ -49,7 +49,7 @@ fn acquire(node: &Node, lease: &str) -> Out {
 
 #[test]
 fn what_was_lost_is_made_again_in_a_new_epoch_and_nobody_is_granted_a_lease_too_early() {
-    for (name, program) in programs(test_name!()) {
+    with_each(test_name!(), |name, program| {
         let sandbox = Sandbox::new();
         let server = short(&program, &sandbox, "server");
         let a = Node::new("node-a", &server).started();
@@ -105,7 +105,7 @@ fn what_was_lost_is_made_again_in_a_new_epoch_and_nobody_is_granted_a_lease_too_
         for node in [&a, &b] {
             assert_eq!((node.status("epoch").as_str(), node.state().as_str()), ("2", "connected"));
         }
-    }
+    });
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn only_what_is_missing_is_made_again_and_only_for_the_own_cluster() {
 
 #[test]
 fn a_bridge_that_was_connected_all_the_time_sees_the_new_epoch() {
-    for (name, program) in programs(test_name!()) {
+    with_each(test_name!(), |name, program| {
         let sandbox = Sandbox::new();
         let server = short(&program, &sandbox, "server");
         let a = Node::new("node-a", &server).started();
@@ -158,5 +158,5 @@ fn a_bridge_that_was_connected_all_the_time_sees_the_new_epoch() {
             let mut client = server.client().unwrap();
             client.last("ZETA1_STATE", "zeta1.state.node-a.lock.job").unwrap().is_some()
         });
-    }
+    });
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::super::{nats, program, programs};
+use super::super::{nats, program, with_each};
 use super::{Node, cluster};
 use crate::support::{Sandbox, signal, test_name};
 
@@ -56,7 +56,7 @@ fn a_server_that_stands_still_costs_no_time_and_nothing_is_sent_twice() {
 
 #[test]
 fn a_store_that_lost_values_is_seen_and_nobody_is_granted_a_lease_for_a_while() {
-    for (_, program) in programs(test_name!()) {
+    with_each(test_name!(), |_, program| {
         let sandbox = Sandbox::new();
         let mut server = cluster(&program, &sandbox);
         let mut a = Node::new("node-a", &server).started();
@@ -96,7 +96,7 @@ fn a_store_that_lost_values_is_seen_and_nobody_is_granted_a_lease_for_a_while() 
             let epoch = |file| b.read("node-a", file).map(|copy| super::value(&copy, "copy_epoch"));
             epoch("new.lock").as_deref() == Some("2") && epoch("old.lock").as_deref() == Some("2")
         });
-    }
+    });
 }
 
 #[test]
