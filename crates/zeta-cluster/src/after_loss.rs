@@ -11,7 +11,6 @@ use zeta_core::cluster::epoch::{self, Seen};
 use zeta_core::cluster::loss::{Refusal, decide_after_loss};
 use zeta_core::cluster::subject::{Stream, Subject};
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::host;
 
 use crate::api::{Info, Write};
 use crate::bridge::memory::Memory;
@@ -125,7 +124,6 @@ impl Looked {
     fn decide(&self, signer: &Signer, memory: &Memory) -> Result<Meta> {
         let there = || stream::ALL.into_iter().zip(&self.found);
         let there = || there().filter_map(|(stream, info)| Some((stream, info.as_ref()?)));
-        let time = there().find_map(|(_, info)| info.server_us());
         let seen = Seen {
             streams: there()
                 .map(|(stream, info)| (stream, info.created.clone(), info.last_sequence))
@@ -133,7 +131,7 @@ impl Looked {
             meta: self.meta.as_ref().map(|(meta, revision)| (meta.held.clone(), *revision)),
             card: None,
             went_back: false,
-            server_us: time.unwrap_or_else(host::wall_us),
+            server_us: Info::clock_us(self.found.iter().flatten()),
         };
         let filled: Vec<Stream> =
             there().filter(|(_, info)| info.messages > 0).map(|(stream, _)| stream).collect();

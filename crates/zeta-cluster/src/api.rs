@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use zeta_core::time::parse_utc;
+use zeta_os::host::wall_us;
 
 use crate::account::Account;
 use crate::connection::{Connection, DEADLINE, LOOK};
@@ -61,6 +62,8 @@ pub(crate) struct Info {
     pub(crate) created: String,
     /// The clock of the server (2.10 and later), in the same form.
     pub(crate) server_time: Option<String>,
+    /// When the server took its last value, in µs.
+    pub(crate) last_us: Option<i64>,
     /// It is led by a vote. A server before 2.11 that is alone does not say its name here.
     pub(crate) is_clustered: bool,
     /// The server that leads it.
@@ -95,6 +98,13 @@ impl Info {
         parse_utc(self.server_time.as_deref()?).ok()
     }
 
+    /// The clock of the server, in µs, as these streams say it. Servers before 2.10 only say when
+    /// they took something; then the clock of this machine counts, if it is not behind that.
+    pub(crate) fn clock_us<'i>(infos: impl Iterator<Item = &'i Info> + Clone) -> i64 {
+        let time = infos.clone().find_map(Info::server_us);
+        time.unwrap_or_else(|| infos.filter_map(|info| info.last_us).fold(wall_us(), i64::max))
+    }
+
     /// How many bytes it may have.
     pub(crate) fn max_bytes(&self) -> u64 {
         number(&self.config, "max_bytes")
@@ -119,6 +129,7 @@ impl Info {
             last_sequence: number(state, "last_seq"),
             created: text(answer.get("created")).unwrap_or_default(),
             server_time: text(answer.get("ts")),
+            last_us: text(state.get("last_ts")).and_then(|time| parse_utc(&time).ok()),
             is_clustered: cluster.is_some(),
             leader: leader.filter(|name| !name.is_empty()),
             followers: followers.into_iter().flatten().map(follower).collect(),

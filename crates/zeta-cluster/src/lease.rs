@@ -14,7 +14,6 @@ use zeta_core::cluster::envelope::Trust;
 use zeta_core::cluster::lease::{Answer, Entry, Terms, Write};
 use zeta_core::cluster::subject::{Item, LIVE, MAJOR, Stream, Subject, lease_pattern};
 use zeta_core::name::{Label, RecordName};
-use zeta_core::time::parse_utc;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_state::lease::cluster::Store;
@@ -22,6 +21,7 @@ use zeta_state::lease::cluster::Store;
 use crate::api::Info;
 use crate::gate;
 use crate::member::Member;
+use crate::pause;
 use crate::setting::Setting;
 use crate::store::Written;
 
@@ -52,20 +52,34 @@ pub fn open(setting: &Setting, dir: &Path, limit: Duration) -> Result<Box<dyn St
     // Before the record of the cluster is read: it must not seem younger than it is.
     let read = Instant::now();
     let member = Member::open_within(setting, dir, limit)?;
-    let (info, server) = look(&member)?;
+    let (info, server) = look(&member, dir)?;
     gate::pass(&member, dir, info.replicas())?;
     Ok(Box::new(Leases { member, read, server, feed: None }))
 }
 
 /// Looks at the stream of the leases, and at the clock of its server.
-fn look(member: &Member) -> Result<(Info, (i64, u64))> {
-    let verb = format!("STREAM.INFO.{}", Stream::Lease.name());
-    let asked = member.store().block(|connection| connection.read(&verb, &Value::Null))?;
+fn look(member: &Member, dir: &Path) -> Result<(Info, (i64, u64))> {
+    let info = |stream: Stream| {
+        let verb = format!("STREAM.INFO.{}", stream.name());
+        let asked = member.store().block(|connection| connection.read(&verb, &Value::Null))?;
+        let answer = asked.map_err(|trouble| trouble.explain("cannot look at the leases"))?;
+        Ok::<Info, Error>(Info::of(&answer))
+    };
     let here = host::reading();
-    let answer = asked.map_err(|trouble| trouble.explain("cannot look at the leases"))?;
-    // Servers before 2.10 do not say it.
-    let there_us = answer.get("ts").and_then(Value::as_str).and_then(|ts| parse_utc(ts).ok());
-    Ok((Info::of(&answer), (there_us.unwrap_or(here.wall_us), here.boot_ns)))
+    let leases = info(Stream::Lease)?;
+    let until_us = member.meta().0.held.no_grant_before_us;
+    let server_us = match leases.server_us() {
+        Some(server_us) => server_us,
+        None if until_us <= 0 => here.wall_us,
+        // Servers before 2.10 do not say it, and the wall clock of this machine must not end the
+        // time without grants. What the server took last tells that it is at least so late.
+        None => {
+            let seen_us = leases.last_us.max(info(Stream::State)?.last_us).unwrap_or(0);
+            let is_over = seen_us >= until_us || pause::is_over(member, dir)?;
+            if is_over { here.wall_us.max(until_us) } else { seen_us }
+        }
+    };
+    Ok((leases, (server_us, here.boot_ns)))
 }
 
 impl Leases {
@@ -127,6 +141,9 @@ impl Store for Leases {
             self.member.store().limit(limit);
             let read = Instant::now();
             self.member.read_meta()?;
+            if self.member.meta().0.held.no_grant_before_us > 0 {
+                self.server = look(&self.member, &self.member.identity().dir)?.1;
+            }
             self.read = read;
         }
         let held = &self.member.meta().0.held;

@@ -30,6 +30,7 @@ mod login;
 pub mod member;
 pub mod meta;
 mod monitor;
+mod pause;
 pub mod report;
 pub mod server_config;
 mod setting;

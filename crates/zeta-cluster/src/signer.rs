@@ -8,6 +8,7 @@ use zeta_core::cluster::envelope::{
 };
 use zeta_core::cluster::mail::LEFT;
 use zeta_core::cluster::next_counter;
+use zeta_core::cluster::replay::Counter;
 use zeta_core::cluster::subject::{Item, Subject, SubjectError};
 use zeta_core::layout::RECORD_MAX;
 use zeta_core::record::{Text, parse};
@@ -34,6 +35,13 @@ pub struct Received {
     pub trust: Trust,
     /// The bytes of the record; empty if it is gone.
     pub body: Vec<u8>,
+}
+
+impl Received {
+    /// The epoch and the counter of its writer.
+    pub fn counter(&self) -> Counter {
+        (self.envelope.epoch, self.envelope.counter)
+    }
 }
 
 /// Why a value that was read is dropped.

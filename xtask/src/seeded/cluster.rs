@@ -16,7 +16,7 @@ const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::test
 const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
 
 /// All bugs.
-pub const BUGS: [Bug; 29] = [
+pub const BUGS: [Bug; 33] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
@@ -206,10 +206,38 @@ pub const BUGS: [Bug; 29] = [
     ),
     bug(
         "an older value that is sent again is taken",
+        "crates/zeta-core/src/cluster/replay.rs",
+        "        (false, true) => Order::Replayed,",
+        "        (false, true) => Order::Newer,",
+        &["-p", "zeta-core", "--lib", "an_older_value_that_is_sent_again"],
+    ),
+    bug(
+        "a restart forgets the counters of copies",
         "crates/zeta-cluster/src/bridge/copies.rs",
-        "!is_newer(Some(known.counter), &value.envelope)",
-        "is_newer(Some(known.counter), &value.envelope) && known.sequence == 0",
-        &["-p", "zeta", "--test", "suite", "bridge::peer::what_breaks"],
+        "            mark: found.and_then(|about| about.mark(at.cluster)),",
+        "            mark: None,",
+        &["-p", "zeta", "--test", "suite", "bridge::replay::an_old_value"],
+    ),
+    bug(
+        "a restart forgets what was taken back",
+        "crates/zeta-cluster/src/bridge/copies.rs",
+        "            (None, Some(last)) => judge_node(last, at.mark(value)),",
+        "            (None, Some(_)) => Order::Newer,",
+        &["-p", "zeta", "--test", "suite", "bridge::replay::an_old_value"],
+    ),
+    bug(
+        "an older value of a lease is taken",
+        "crates/zeta-core/src/cluster/lease/mod.rs",
+        "token < last || (token == last && is_over)",
+        "token < last && is_over",
+        &["-p", "zeta-core", "--lib", "a_value_of_a_lease_that_was_written_before"],
+    ),
+    bug(
+        "a record that is one too many is told as gone",
+        "crates/zeta-core/src/cluster/local.rs",
+        "local.contains_key(item) || unsent.contains(item)",
+        "local.contains_key(item)",
+        &["-p", "zeta-core", "--lib", "a_record_that_is_one_too_many"],
     ),
     bug(
         "a bridge ends the leases of holders that live",

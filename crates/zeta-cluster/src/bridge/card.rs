@@ -17,6 +17,8 @@ use super::wire::{End, Put, Result, Wire};
 use super::{Bridge, Level};
 use crate::signer::CARD_KEY;
 
+/// The key of a card that says how many records of its node are more than it may send.
+const UNSENT: &str = "unsent";
 /// How long a bridge that waits for a name sleeps between two looks, in ms.
 const LOOK_MS: u64 = 1000;
 /// How often a write is tried again whose answer was lost.
@@ -51,7 +53,10 @@ impl Bridge<'_> {
             counter,
             beat_ms: BEAT_MS,
             damaged: self.directory.damaged(),
-            extra: vec![(CARD_KEY.to_owned(), quote(&wire.signer.identity.public_key()))],
+            extra: vec![
+                (CARD_KEY.to_owned(), quote(&wire.signer.identity.public_key())),
+                (UNSENT.to_owned(), self.directory.unsent.len().to_string()),
+            ],
         }
     }
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use zeta_core::cluster::Id;
 use zeta_core::cluster::card::Card;
 use zeta_core::cluster::copy::{self, About, copy_max, decide_observed};
-use zeta_core::cluster::envelope::{Trust, body_max, is_newer};
+use zeta_core::cluster::envelope::{Trust, body_max};
 use zeta_core::cluster::peer::Refusals;
+use zeta_core::cluster::replay::{Mark, Order, judge_node, judge_record};
 use zeta_core::cluster::subject::{Item, Subject};
 use zeta_core::layout::{self, ENTRIES_MAX, RECORD_MAX};
 use zeta_core::name::Label;
@@ -18,12 +19,37 @@ use zeta_state::directory::tree::Tree;
 
 use crate::signer::Received;
 
-/// Where a value stands.
+/// Where and when copies are written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'p> {
     pub(super) tree: &'p Tree,
     pub(super) cluster: &'p Id,
     pub(super) epoch: u64,
+    pub(super) now: Now<'p>,
+}
+
+impl Place<'_> {
+    /// What this observer says about a value, of whose record it has this copy.
+    pub(super) fn about(&self, value: &Received, before: Option<&About>) -> About {
+        let verified = value.trust.is_verified();
+        let counter = verified.then(|| value.counter());
+        let place = (self.epoch, value.sequence);
+        About {
+            node: value.envelope.node.clone(),
+            cluster: self.cluster.clone(),
+            epoch: self.epoch,
+            sequence: value.sequence,
+            observed: decide_observed(before, self.cluster, place, counter, &self.now),
+            verified,
+            counter,
+            gone: before.and_then(|before| before.gone).filter(|gone| Some(gone.1) > counter),
+        }
+    }
+
+    fn mark(&self, value: &Received) -> Mark {
+        let (sequence, counter) = (value.sequence, value.counter());
+        Mark { store_epoch: self.epoch, sequence, counter }
+    }
 }
 
 /// What became of a value.
@@ -37,13 +63,16 @@ pub(super) enum Taken {
     Refused(String),
 }
 
-/// A value of another node that was taken.
+/// The last value of a record.
 #[derive(Debug, Clone)]
 struct Known {
     sequence: u64,
-    /// The epoch and the counter of its writer.
-    counter: (u64, u64),
+    /// There is a copy.
     is_there: bool,
+    /// The key of its node signed what is there.
+    verified: bool,
+    /// The last value that the key of its node signed.
+    mark: Option<Mark>,
 }
 
 /// Another node.
@@ -51,6 +80,9 @@ struct Known {
 struct Peer {
     dir: Option<BridgeDir>,
     known: BTreeMap<Item, Known>,
+    /// The last value that is known to have come from the node, as its card and the records say
+    /// that it took back; once it was read.
+    last: Option<Option<Mark>>,
     refusals: Refusals,
 }
 
@@ -63,7 +95,10 @@ pub(super) struct Copies {
 impl Copies {
     /// Forgets which revisions were taken: the store counts anew.
     pub(super) fn forget_revisions(&mut self) {
-        self.peers.values_mut().for_each(|peer| peer.known.clear());
+        for peer in self.peers.values_mut() {
+            peer.known.clear();
+            peer.last = None;
+        }
     }
 
     /// The peers of which something was refused.
@@ -110,80 +145,143 @@ impl Copies {
     ///
     /// # Errors
     /// The tree cannot be written.
-    pub(super) fn take(
-        &mut self,
-        at: Place<'_>,
-        node: &Label,
-        item: &Item,
-        value: &Received,
-        now: &Now<'_>,
-    ) -> Result<Taken> {
+    pub(super) fn take(&mut self, at: Place<'_>, item: &Item, value: &Received) -> Result<Taken> {
+        let node = &value.envelope.node;
         let peer = self.peers.entry(node.clone()).or_default();
-        if let Some(refusal) = peer.judge(item, value) {
-            return Ok(refusal);
-        }
-        let known = Known {
-            sequence: value.sequence,
-            counter: (value.envelope.epoch, value.envelope.counter),
-            is_there: value.envelope.gone.is_none(),
+        let before = match peer.judge(at, item, value)? {
+            Ok(before) => before,
+            Err(other) => return Ok(other),
         };
-        if value.envelope.gone.is_some() {
-            peer.remove(at.tree, node, item)?;
-        } else {
-            match peer.write(at, node, item, value, now)? {
-                Ok(()) => {}
-                Err(reason) => return Ok(Taken::Refused(reason)),
+        let verified = value.trust.is_verified();
+        let is_there = value.envelope.gone.is_none();
+        if !is_there {
+            if verified {
+                peer.remember_gone(at, value)?;
             }
+            peer.remove(at.tree, node, item)?;
+        } else if let Err(reason) = peer.write(at, item, value)? {
+            return Ok(Taken::Refused(reason));
         }
+        let mark = if verified { Some(at.mark(value)) } else { before.mark };
+        let known = Known { sequence: value.sequence, is_there, verified, mark };
         peer.known.insert(item.clone(), known);
+        if !is_there {
+            peer.forget_gone();
+        }
         Ok(Taken::Written)
     }
 
-    /// Removes the copies of records that the store has no value of. A directory in which this does
-    /// not work keeps no other one from it.
-    ///
-    /// # Errors
-    /// The first one that came: the tree cannot be read or written.
-    pub(super) fn keep_only(
+    /// The copies of records that are not listed. A directory that cannot be read keeps no other
+    /// one from it; the error is the first one that came.
+    pub(super) fn unlisted(
         &mut self,
         tree: &Tree,
         own: &Label,
         listed: &BTreeMap<Label, BTreeSet<Item>>,
-    ) -> Result<()> {
-        let mut done = Ok(());
-        for name in tree.nodes()?.names {
+    ) -> (Vec<(Label, Item)>, Result<()>) {
+        let (mut found, mut done) = (Vec::new(), Ok(()));
+        let names = match tree.nodes() {
+            Ok(listing) => listing.names,
+            Err(error) => return (found, Err(error)),
+        };
+        for name in names {
             let Ok(node) = Label::new("node", &name) else { continue };
             if node == *own {
                 continue;
             }
-            let there = listed.get(&node);
-            let is_listed = |item: &Item| there.is_some_and(|there| there.contains(item));
-            done = done.and(keep_listed(tree, &node, is_listed));
+            let is_listed =
+                |item: &Item| listed.get(&node).is_some_and(|there| there.contains(item));
             if let Some(peer) = self.peers.get_mut(&node) {
-                peer.known.retain(|item, _| is_listed(item));
+                peer.known.retain(|item, known| known.is_there || is_listed(item));
+            }
+            match items(tree, &node) {
+                Ok(items) => {
+                    let items = items.into_iter().filter(|item| !is_listed(item));
+                    found.extend(items.map(|item| (node.clone(), item)));
+                }
+                Err(error) => done = done.and(Err(error)),
             }
         }
-        done
+        (found, done)
+    }
+
+    /// Removes the copy of a record that the store has no value of.
+    ///
+    /// # Errors
+    /// The tree cannot be written.
+    pub(super) fn forget(&mut self, tree: &Tree, node: &Label, item: &Item) -> Result<()> {
+        let peer = self.peers.entry(node.clone()).or_default();
+        peer.known.remove(item);
+        peer.remove(tree, node, item)
     }
 }
 
 impl Peer {
-    /// Judges a value before anything is written: `None` if it is taken.
-    fn judge(&self, item: &Item, value: &Received) -> Option<Taken> {
-        let refused = |text: &str| Some(Taken::Refused(text.to_owned()));
+    /// Judges a value before anything is written: what is known of its record if it is taken, else
+    /// what becomes of it.
+    fn judge(
+        &mut self,
+        at: Place<'_>,
+        item: &Item,
+        value: &Received,
+    ) -> Result<std::result::Result<Known, Taken>> {
+        let refused = |text: &str| Ok(Err(Taken::Refused(text.to_owned())));
         if value.trust == Trust::Forged {
             return refused("its signature is not that of its node's key");
         }
-        match self.known.get(item) {
-            Some(known) if value.sequence <= known.sequence => Some(Taken::Known),
-            Some(known) if !is_newer(Some(known.counter), &value.envelope) => {
-                refused("it is an older value, sent again")
-            }
-            None if self.known.len() >= ENTRIES_MAX => {
+        let known = match self.known.get(item) {
+            Some(known) if value.sequence <= known.sequence => return Ok(Err(Taken::Known)),
+            Some(known) => known.clone(),
+            None => self.find_known(at, item, &value.envelope.node)?,
+        };
+        if value.trust == Trust::Unsigned && known.is_there && known.verified {
+            return refused("it is not signed, and the value before it is");
+        }
+        let order = match (known.mark, self.last.flatten()) {
+            _ if !value.trust.is_verified() => Order::Newer,
+            (Some(mark), _) => judge_record(mark, at.mark(value)),
+            (None, Some(last)) => judge_node(last, at.mark(value)),
+            (None, None) => Order::Newer,
+        };
+        match order {
+            Order::Newer if self.is_full(item, value) => {
                 refused("its node has more records than a node may have")
             }
-            _ => None,
+            Order::Newer => Ok(Ok(known)),
+            Order::Older | Order::Replayed => {
+                // It is judged once. What comes after it must still be newer than what was known.
+                let mark = known.mark.or(self.last.flatten());
+                let known = Known { sequence: value.sequence, mark, ..known };
+                self.known.insert(item.clone(), known);
+                match order {
+                    Order::Replayed => refused("it is an older value, sent again"),
+                    Order::Newer | Order::Older => Ok(Err(Taken::Known)),
+                }
+            }
         }
+    }
+
+    fn is_full(&self, item: &Item, value: &Received) -> bool {
+        let is_new = value.envelope.gone.is_none() && !self.known.contains_key(item);
+        is_new && self.known.values().filter(|known| known.is_there).count() >= ENTRIES_MAX
+    }
+
+    /// What a run before this one has left of a record.
+    fn find_known(&mut self, at: Place<'_>, item: &Item, node: &Label) -> Result<Known> {
+        if self.dir.is_none() {
+            self.dir = BridgeDir::find_node(at.tree, node)?.flatten();
+        }
+        let find = |item: &Item| about(self.dir.as_ref()?, at.tree, item);
+        if self.last.is_none() {
+            self.last = Some(find(&Item::Card).and_then(|about| about.last_mark(at.cluster)));
+        }
+        let found = find(item).filter(|about| about.cluster == *at.cluster);
+        Ok(Known {
+            sequence: 0,
+            is_there: found.is_some(),
+            verified: found.as_ref().is_some_and(|about| about.verified),
+            mark: found.and_then(|about| about.mark(at.cluster)),
+        })
     }
 
     fn remove(&mut self, tree: &Tree, node: &Label, item: &Item) -> Result<()> {
@@ -196,15 +294,45 @@ impl Peer {
         }
     }
 
+    /// Keeps the counter of a value by which a record was taken back, beside the card: no copy has
+    /// it. The next card is newer, and takes its place.
+    fn remember_gone(&mut self, at: Place<'_>, value: &Received) -> Result<()> {
+        let mark = at.mark(value);
+        if self.last.flatten().is_none_or(|last| last.counter >= mark.counter) {
+            return Ok(());
+        }
+        let Some(dir) = &self.dir else { return Ok(()) };
+        let max = copy_max(RECORD_MAX);
+        let Some(bytes) = dir.read(at.tree, layout::COPY_MARK, max)? else { return Ok(()) };
+        let Ok((about, card)) = copy::read(&bytes.bytes, RECORD_MAX) else { return Ok(()) };
+        let about = About { gone: Some((mark.sequence, mark.counter)), ..about };
+        if let Ok(text) = copy::write(&card, RECORD_MAX, &about) {
+            dir.put(at.tree, layout::COPY_MARK, &text)?;
+            self.last = Some(Some(mark));
+        }
+        Ok(())
+    }
+
+    /// Forgets the oldest record that is gone, if there are too many: the card knows of it.
+    fn forget_gone(&mut self) {
+        let gone = || self.known.iter().filter(|(_, known)| !known.is_there);
+        if gone().count() <= ENTRIES_MAX {
+            return;
+        }
+        let oldest = gone().min_by_key(|(_, known)| known.sequence);
+        if let Some(item) = oldest.map(|(item, _)| item.clone()) {
+            self.known.remove(&item);
+        }
+    }
+
     /// Writes the copy; the inner error says why the value is refused.
     fn write(
         &mut self,
         at: Place<'_>,
-        node: &Label,
         item: &Item,
         value: &Received,
-        now: &Now<'_>,
     ) -> Result<std::result::Result<(), String>> {
+        let node = &value.envelope.node;
         if *item == Item::Card
             && let Err(reason) = check_card(node, value)
         {
@@ -218,16 +346,7 @@ impl Peer {
             return Ok(Err(text.to_owned()));
         };
         let before = about(dir, at.tree, item);
-        let observed =
-            decide_observed(before.as_ref(), at.cluster, (at.epoch, value.sequence), now);
-        let about = About {
-            node: node.clone(),
-            cluster: at.cluster.clone(),
-            epoch: at.epoch,
-            sequence: value.sequence,
-            observed,
-            verified: value.trust.is_verified(),
-        };
+        let about = at.about(value, before.as_ref());
         if before.as_ref() == Some(&about) {
             return Ok(Ok(()));
         }
@@ -238,24 +357,19 @@ impl Peer {
         };
         dir.put(at.tree, &file_of(item), &text)?;
         if *item == Item::Card {
-            let line = format!("{}\n", format_utc(now.reading.wall_us));
+            let line = format!("{}\n", format_utc(at.now.reading.wall_us));
             dir.put(at.tree, layout::LAST_SEEN, &line)?;
+            self.last = Some(about.last_mark(at.cluster));
         }
         Ok(Ok(()))
     }
 }
 
-/// Removes the copies of a node that are not listed.
-fn keep_listed(tree: &Tree, node: &Label, is_listed: impl Fn(&Item) -> bool) -> Result<()> {
-    let Some(Some(dir)) = BridgeDir::find_node(tree, node)? else { return Ok(()) };
+/// The records of a node that this tree has copies of.
+fn items(tree: &Tree, node: &Label) -> Result<Vec<Item>> {
+    let Some(Some(dir)) = BridgeDir::find_node(tree, node)? else { return Ok(Vec::new()) };
     dir.sweep();
-    let mut done = Ok(());
-    for file in dir.list()?.names {
-        if Item::of_file(&file).is_some_and(|item| !is_listed(&item)) {
-            done = done.and(dir.remove(&file));
-        }
-    }
-    done
+    Ok(dir.list()?.names.iter().filter_map(|name| Item::of_file(name)).collect())
 }
 
 /// The file of a copy; that of the card marks the directory.

@@ -181,7 +181,6 @@ fn seen(
     card: Option<&CardSeen>,
     went_back: bool,
 ) -> Seen {
-    let time = infos.iter().find_map(|(_, info)| info.server_us());
     let streams = infos.iter();
     Seen {
         streams: streams
@@ -194,7 +193,6 @@ fn seen(
             sequence: seen.sequence,
         }),
         went_back,
-        // Servers before 2.10 do not say their time.
-        server_us: time.unwrap_or_else(host::wall_us),
+        server_us: Info::clock_us(infos.iter().map(|(_, info)| info)),
     }
 }

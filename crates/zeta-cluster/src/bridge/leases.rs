@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zeta_core::cluster::copy::{self, About, copy_max, decide_observed};
+use zeta_core::cluster::copy::{self, About, copy_max};
 use zeta_core::cluster::lease::{Call, Entry, Observed, Op, Step, Terms, Write};
-use zeta_core::cluster::subject::{Stream, Subject};
+use zeta_core::cluster::subject::Subject;
 use zeta_core::evidence::{Age, Process, ProcessState, Processes, is_same_boot};
 use zeta_core::layout::{self, RECORD_MAX};
 use zeta_core::lease::{FencingToken, Observed as LocalObserved, Record};
 use zeta_core::name::RecordName;
-use zeta_core::record::{Text, parse};
 use zeta_os::ends::Ends;
 use zeta_os::error::{Kind, Result as OsResult};
 use zeta_os::process;
@@ -20,9 +19,11 @@ use zeta_state::directory::copied::BridgeDir;
 use zeta_state::directory::guard;
 use zeta_state::lease::observe;
 
+use super::copies::Place;
 use super::readable::Readable;
 use super::wire::{Put, Result, Wire};
 use super::{Bridge, Level};
+use crate::api::Stored;
 use crate::signer::Received;
 
 /// How long the bridge waits for a process inside of a guard, before it looks again later.
@@ -90,44 +91,72 @@ impl Bridge<'_> {
         if self.leases.known.get(name).is_some_and(|known| known.sequence > value.sequence) {
             return;
         }
-        let node = &value.envelope.node;
+        let (sequence, node) = (value.sequence, &value.envelope.node);
         // What its node did not sign holds the lease for a while, and frees nothing.
         let entry = match value.trust.is_verified() {
             true => Entry::read(&value.body, name, node),
             false => Entry::Unreadable,
         };
+        let copy = self.lease_copy(name);
+        let known = self.known_lease(wire, name, copy.as_ref());
+        if let Some(entry) = known.filter(|known| entry.is_before(known)) {
+            // It is judged once.
+            self.leases.known.insert(name.clone(), Known { sequence, entry });
+            return self
+                .refuse(node, format!("it is an older value of the lease {name}, sent again"));
+        }
         if let (Some(token), Some(known)) = (entry.fencing_token(), &mut self.memory.known) {
             known.see_token(token.get());
         }
         let is_own = matches!(&entry, Entry::Grant(_, scope) if scope.node == self.own);
-        self.leases.known.insert(name.clone(), Known { sequence: value.sequence, entry });
+        self.leases.known.insert(name.clone(), Known { sequence, entry });
         if is_own {
             self.leases.look_soon();
         }
-        if let Err(error) = self.write_lease_copy(wire, name, value) {
+        let before = copy.as_ref().map(|(about, _)| about);
+        if let Err(error) = self.write_lease_copy(wire, name, value, before) {
             self.missed(&error);
         }
     }
 
-    fn write_lease_copy(&self, wire: &Wire, name: &RecordName, value: &Received) -> OsResult<()> {
+    /// Reads the copy of a lease.
+    fn lease_copy(&self, name: &RecordName) -> Option<(About, Vec<u8>)> {
         let (tree, dir) = (&self.directory.tree, &self.leases.dir);
         let file = layout::cluster_lease_file(name);
-        let before = dir.read(tree, &file, copy_max(RECORD_MAX)).ok().flatten();
-        let before = before.and_then(|read| match parse(&read.bytes, copy_max(RECORD_MAX)) {
-            Ok(Text::Own(fields)) => About::of(&fields).ok(),
-            _ => None,
-        });
+        let read = dir.read(tree, &file, copy_max(RECORD_MAX)).ok().flatten()?;
+        copy::read(&read.bytes, RECORD_MAX).ok()
+    }
+
+    /// Returns what is known of a lease: by this run, or by the copy that one before it has left.
+    fn known_lease(
+        &self,
+        wire: &Wire,
+        name: &RecordName,
+        copy: Option<&(About, Vec<u8>)>,
+    ) -> Option<Entry> {
+        if let Some(known) = self.leases.known.get(name) {
+            return Some(known.entry.clone());
+        }
+        let (about, bytes) = copy?;
         let held = &wire.meta.held;
-        let place = (held.epoch, value.sequence);
-        let about = About {
-            node: value.envelope.node.clone(),
-            cluster: held.cluster.clone(),
-            epoch: held.epoch,
-            sequence: value.sequence,
-            observed: decide_observed(before.as_ref(), &held.cluster, place, &self.ctx.now()),
-            verified: value.trust.is_verified(),
-        };
-        if before.as_ref() == Some(&about) {
+        let mark = about.mark(&held.cluster)?;
+        (mark.store_epoch == held.epoch).then(|| Entry::read(bytes, name, &about.node))
+    }
+
+    fn write_lease_copy(
+        &self,
+        wire: &Wire,
+        name: &RecordName,
+        value: &Received,
+        before: Option<&About>,
+    ) -> OsResult<()> {
+        let (tree, dir) = (&self.directory.tree, &self.leases.dir);
+        let file = layout::cluster_lease_file(name);
+        let held = &wire.meta.held;
+        let now = self.ctx.now();
+        let at = Place { tree, cluster: &held.cluster, epoch: held.epoch, now };
+        let about = at.about(value, before);
+        if before == Some(&about) {
             return Ok(());
         }
         match copy::write(&value.body, RECORD_MAX, &about) {
@@ -137,9 +166,8 @@ impl Bridge<'_> {
         }
     }
 
-    /// Reads all leases again.
-    pub(super) async fn list_leases(&mut self, wire: &Wire) -> Result<()> {
-        let values = wire.list(Stream::Lease, Stream::Lease.pattern()).await?;
+    /// Takes all leases that the store has.
+    pub(super) async fn take_leases(&mut self, wire: &Wire, values: Vec<Stored>) -> Result<()> {
         let mut there = BTreeSet::new();
         for stored in values {
             let Ok(value) = wire.open(stored)? else { continue };
@@ -148,11 +176,14 @@ impl Bridge<'_> {
             }
             self.take_lease(wire, &value);
         }
-        self.leases.known.retain(|name, _| there.contains(name));
         for file in self.leases.dir.list()?.names {
-            if layout::cluster_lease_of(&file).is_some_and(|name| !there.contains(&name))
-                && let Err(error) = self.leases.dir.remove(&file)
-            {
+            let Some(name) = layout::cluster_lease_of(&file) else { continue };
+            // One that was not listed may have been written meanwhile.
+            if there.contains(&name) || wire.has_lease(&name).await? {
+                continue;
+            }
+            self.leases.known.remove(&name);
+            if let Err(error) = self.leases.dir.remove(&file) {
                 self.missed(&error);
             }
         }

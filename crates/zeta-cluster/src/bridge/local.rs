@@ -6,14 +6,19 @@ use std::os::fd::AsFd as _;
 
 use zeta_core::cluster::copy::{self, About, Moment};
 use zeta_core::cluster::envelope::body_max;
-use zeta_core::cluster::local::Local;
+use zeta_core::cluster::local::{Local, RECORDS_MAX, Stored};
 use zeta_core::cluster::subject::{Item, Subject};
+use zeta_core::layout::ENTRIES_MAX;
 use zeta_core::name::Label;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::list;
 use zeta_os::inotify::{DirectoryWatcher, Event};
 use zeta_state::directory::tree::{Node, Tree};
 
 use super::readable::Readable;
+
+/// Most names that are looked at in a directory.
+const NAMES_MAX: usize = 16 * ENTRIES_MAX;
 
 /// The records of this node, as they were seen last.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(super) struct Directory {
     pub(super) records: BTreeMap<Item, Local>,
     /// Those that do not, because they are damaged or too long.
     damaged: BTreeSet<Item>,
+    /// Those that do not, because there are more than a node may send.
+    pub(super) unsent: BTreeSet<Item>,
 }
 
 impl Directory {
@@ -41,8 +48,8 @@ impl Directory {
         let watcher =
             DirectoryWatcher::new().filter(|watcher| watcher.follow(node.as_fd()).is_some());
         let readable = Readable::new(watcher.as_ref().map(|watcher| watcher.as_fd()))?;
-        let (dirty, records, damaged) = Default::default();
-        Ok(Directory { tree, node, watcher, readable, dirty, all: true, records, damaged })
+        let (dirty, records, damaged, unsent) = Default::default();
+        Ok(Directory { tree, node, watcher, readable, dirty, all: true, records, damaged, unsent })
     }
 
     /// Returns whether the directory of this node, or the whole tree, is gone, or another one
@@ -85,24 +92,40 @@ impl Directory {
     }
 
     /// Looks at the files that may have changed. Returns whether a lease was among them, and why a
-    /// file could not be read.
+    /// file could not be read. Where there are too many, those in the store go on travelling.
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub(super) fn look(&mut self) -> Result<(bool, Option<Error>)> {
+    pub(super) fn look(
+        &mut self,
+        stored: &BTreeMap<Item, Stored>,
+    ) -> Result<(bool, Option<Error>)> {
         let mut failed = None;
         if std::mem::take(&mut self.all) {
-            let names = self.node.list()?.names;
-            let there: BTreeSet<Item> =
-                names.iter().filter_map(|name| Item::of_file(name)).collect();
+            let listing = list(self.node.as_fd(), NAMES_MAX, &self.node.path)?;
+            let mut there: BTreeSet<Item> =
+                listing.names.iter().filter_map(|name| Item::of_file(name)).collect();
+            if listing.cut {
+                // What is not among them may be there: it is looked at by its name.
+                there.extend(self.records.keys().chain(stored.keys()).cloned());
+            }
             self.records.retain(|item, _| there.contains(item));
             self.damaged.retain(|item| there.contains(item));
-            self.dirty.extend(names);
+            self.unsent.clear();
+            self.dirty.extend(there.iter().filter_map(Item::file));
         }
         let mut has_lease = false;
-        for name in std::mem::take(&mut self.dirty) {
-            let Some(item) = Item::of_file(&name) else { continue };
+        let dirty = std::mem::take(&mut self.dirty);
+        let items = dirty.into_iter().filter_map(|name| Item::of_file(&name));
+        let is_stored =
+            |item: &Item| stored.get(item).is_some_and(|stored| stored.record.is_some());
+        let (first, then): (Vec<Item>, Vec<Item>) = items.partition(is_stored);
+        for item in first.into_iter().chain(then) {
             has_lease |= matches!(item, Item::Lock(_));
+            if self.records.len() >= RECORDS_MAX && !self.records.contains_key(&item) {
+                self.unsent.insert(item);
+                continue;
+            }
             match self.read(&item) {
                 Ok(Some(bytes)) => {
                     self.damaged.remove(&item);
@@ -111,7 +134,7 @@ impl Directory {
                 Ok(None) => _ = self.records.remove(&item),
                 // It may be there: it is not told as gone, and looked at again.
                 Err(error) => {
-                    self.dirty.insert(name);
+                    self.dirty.extend(item.file());
                     failed = Some(error);
                 }
             }
@@ -151,6 +174,7 @@ fn travels(bytes: &[u8], max: usize, node: &Label) -> bool {
     let Ok(cluster) = zeros() else { return false };
     let observed = Moment { boot_ns: 0, boot_id: String::new(), time_ns: None };
     let node = node.clone();
-    let about = About { node, cluster, epoch: 0, sequence: 0, observed, verified: true };
+    let (verified, counter, gone) = (true, Some((1, 0)), Some((0, (1, 0))));
+    let about = About { node, cluster, epoch: 0, sequence: 0, observed, verified, counter, gone };
     !bytes.is_empty() && copy::write(bytes, max, &about).is_ok()
 }

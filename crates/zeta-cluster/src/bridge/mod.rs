@@ -116,6 +116,10 @@ struct Bridge<'b> {
     sent_at: Instant,
     beat_at: Instant,
     relist_at: Instant,
+    /// How long the last reading of everything took.
+    relist_took: Duration,
+    /// When the values of this node are read again, because another hand wrote one.
+    own_at: Option<Instant>,
     /// Since when the store has shown less than is remembered.
     suspected: Option<Instant>,
     watchdog_at: Option<Instant>,
@@ -211,6 +215,8 @@ impl<'b> Bridge<'b> {
             tell_at: None,
             beat_at: now,
             relist_at: now,
+            relist_took: Duration::ZERO,
+            own_at: None,
         };
         Ok((bridge, [lock, own_lock]))
     }

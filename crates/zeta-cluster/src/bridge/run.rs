@@ -31,6 +31,10 @@ const COALESCE: Duration = Duration::from_millis(20);
 const RELIST: Duration = Duration::from_secs(600);
 /// The shortest time between two readings of everything.
 const RELIST_SOON: Duration = Duration::from_secs(1);
+/// The longest one after something may have been missed.
+const RELIST_LATE: Duration = Duration::from_secs(30);
+/// After a reading of everything comes a rest of so many times its length.
+const RELIST_REST: u32 = 8;
 /// The longest sleep without a connection, in which the manager learns that this process works.
 const BEAT: Duration = Duration::from_millis(BEAT_MS);
 /// When everything is read again after the tree could not be written.
@@ -134,7 +138,8 @@ impl Bridge<'_> {
 
     /// Judges the store, takes the name, and reads everything.
     async fn begin(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
-        let went_back = self.went_back(wire).await?;
+        let values = wire.list(Stream::State, Stream::State.pattern()).await?;
+        let went_back = self.look_back(wire, &values)?;
         if self.judge(wire, feed, went_back).await? {
             self.copies.forget_revisions();
             self.leases.forget();
@@ -151,77 +156,127 @@ impl Bridge<'_> {
         Ok(())
     }
 
-    /// Returns whether a copy of this tree is newer than what the store has of its record.
-    async fn went_back(&mut self, wire: &Wire) -> Result<bool> {
-        let Some(known) = &self.memory.known else { return Ok(false) };
-        let (cluster, epoch) = (known.meta.cluster.clone(), known.meta.epoch);
+    /// Returns whether a copy of this tree is newer than what the store has of its record. What
+    /// this node writes from now on is newer than what it finds of its own.
+    fn look_back(&mut self, wire: &Wire, values: &[Stored]) -> Result<bool> {
+        let known = self.memory.known.as_ref().map(|known| &known.meta);
+        let known = known.map(|meta| (meta.cluster.clone(), meta.epoch));
         let mut went_back = false;
-        for stored in wire.list(Stream::State, Stream::State.pattern()).await? {
+        for stored in values {
             let Ok(Subject::State { node, item }) = Subject::parse(&stored.subject) else {
                 continue;
             };
-            let at = Place { tree: &self.directory.tree, cluster: &cluster, epoch };
-            let copied = self.copies.revision(at, &node, &item);
-            went_back |= node != self.own && copied.is_some_and(|copied| copied > stored.sequence);
+            if node == self.own {
+                let own = wire.open(stored.clone())?.ok().filter(|own| own.trust.is_verified());
+                wire.signer.raise_counter(own.map_or(0, |own| own.envelope.counter));
+            } else if let Some((cluster, epoch)) = &known {
+                let (tree, now) = (&self.directory.tree, self.ctx.now());
+                let at = Place { tree, cluster, epoch: *epoch, now };
+                let copied = self.copies.revision(at, &node, &item);
+                went_back |= copied.is_some_and(|copied| copied > stored.sequence);
+            }
         }
         Ok(went_back)
     }
 
+    /// Lists the last values of a stream. It may take long, so what is due is done meanwhile.
+    pub(super) async fn list(
+        &mut self,
+        wire: &mut Wire,
+        feed: &Feed,
+        stream: Stream,
+    ) -> Result<Vec<Stored>> {
+        let last = wire.last_sequence(stream).await?;
+        let (mut found, mut from) = (Vec::new(), 0);
+        while let Some(stored) = wire.connection.next(stream.name(), stream.pattern(), from).await?
+        {
+            if stored.sequence > last {
+                break;
+            }
+            from = stored.sequence.saturating_add(1);
+            found.push(stored);
+            if self.next_due() <= Instant::now() {
+                self.do_due(wire, feed).await?;
+            }
+        }
+        Ok(found)
+    }
+
     /// Reads all values, and removes copies of what is not there any more.
     async fn read_everything(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
-        self.relist_at = Instant::now() + jittered(RELIST);
+        let begun = Instant::now();
+        self.relist_at = begun + jittered(RELIST);
         self.status.relisted += 1;
         for stream in Stream::ALL {
             if let Some(info) = wire.connection.info(stream.name()).await? {
                 feed.read_up_to(stream, info.last_sequence);
             }
         }
+        self.mail.begin();
         self.read_own(wire).await?;
         let mut listed: BTreeMap<Label, BTreeSet<Item>> = BTreeMap::new();
         // The cards first: they have the keys by which the others are believed.
-        let values = wire.list(Stream::State, Stream::State.pattern()).await?;
+        let values = self.list(wire, feed, Stream::State).await?;
         let (cards, others): (Vec<_>, Vec<_>) =
             values.into_iter().partition(|stored| stored.subject.ends_with(CARD_END));
         for stored in cards.into_iter().chain(others) {
             if let Ok(Subject::State { node, item }) = Subject::parse(&stored.subject) {
                 listed.entry(node).or_default().insert(item);
             }
-            self.take_stored(wire, stored).await?;
+            self.take_stored(wire, stored)?;
+            if self.next_due() <= Instant::now() {
+                self.do_due(wire, feed).await?;
+            }
         }
-        if let Err(error) = self.copies.keep_only(&self.directory.tree, &self.own, &listed) {
-            self.missed(&error);
-        }
-        self.list_leases(wire).await?;
-        self.mail.begin();
+        self.forget_unlisted(wire, &listed).await?;
+        let values = self.list(wire, feed, Stream::Lease).await?;
+        self.take_leases(wire, values).await?;
         self.directory.look_at_all();
         self.send_changes(wire).await?;
+        self.relist_took = begun.elapsed();
         self.mail.work(wire).await
     }
 
-    /// Reads everything in a moment, because something may have been missed.
+    /// Removes copies of what the store does not have. What was not listed may have been written
+    /// meanwhile.
+    async fn forget_unlisted(
+        &mut self,
+        wire: &Wire,
+        listed: &BTreeMap<Label, BTreeSet<Item>>,
+    ) -> Result<()> {
+        let tree = &self.directory.tree;
+        let (unlisted, mut done) = self.copies.unlisted(tree, &self.own, listed);
+        for (node, item) in unlisted {
+            let subject = Subject::State { node: node.clone(), item: item.clone() };
+            if wire.connection.last(Stream::State.name(), &subject.to_string()).await?.is_none() {
+                done = done.and(self.copies.forget(&self.directory.tree, &node, &item));
+            }
+        }
+        if let Err(error) = done {
+            self.missed(&error);
+        }
+        Ok(())
+    }
+
+    /// Reads everything in a moment, because something may have been missed. The longer the last
+    /// time took, the longer this waits: a peer that floods the feed makes gaps all the time.
     pub(super) fn relist_soon(&mut self) {
-        self.relist_at = self.relist_at.min(Instant::now() + RELIST_SOON);
+        let pause = (self.relist_took * RELIST_REST).clamp(RELIST_SOON, RELIST_LATE);
+        self.relist_at = self.relist_at.min(Instant::now() + pause);
     }
 
     /// Waits for the next thing that happens, and does what follows from it.
     async fn step(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
-        let due = self.next_due();
+        let due = self.next_due().min(self.relist_at);
+        // In no order: a peer that floods the feed keeps this node from nothing else.
         tokio::select! {
-            biased;
             () = wire.connection.ended() => Err(End::Lost("the connection ended".to_owned())),
             () = self.leases.process_ended() => {
                 self.leases.take_ends();
                 self.speak_for_node(wire).await
             }
             arrived = feed.next() => match arrived {
-                Some(arrived) => {
-                    self.take_arrived(wire, arrived).await?;
-                    // A peer that floods the feed does not keep this node from its beat.
-                    match self.beat_at.min(self.send_at.unwrap_or(self.beat_at)) <= Instant::now() {
-                        true => self.do_due(wire, feed).await,
-                        false => Ok(()),
-                    }
-                }
+                Some(arrived) => self.take_arrived(wire, arrived),
                 None => Err(End::Lost("the feed ended".to_owned())),
             },
             () = self.directory.changed(), if self.send_at.is_none() => {
@@ -234,24 +289,30 @@ impl Bridge<'_> {
                 self.mail.look_soon();
                 self.mail.work(wire).await
             }
-            () = sleep_until(due) => self.do_due(wire, feed).await,
+            () = sleep_until(due) => {
+                self.do_due(wire, feed).await?;
+                self.read_again_if_due(wire, feed).await
+            }
         }
     }
 
+    /// When there is something to do by the clock, but the reading of everything.
     fn next_due(&self) -> Instant {
-        let mine = [self.send_at, self.tell_at, self.watchdog_at];
+        let mine = [self.send_at, self.tell_at, self.watchdog_at, self.own_at];
         let others = [self.leases.look_at, self.mail.due_at()];
-        let first = mine.into_iter().chain(others).flatten().min();
-        let regular = self.beat_at.min(self.relist_at);
-        first.map_or(regular, |first| first.min(regular))
+        mine.into_iter().chain(others).flatten().fold(self.beat_at, Instant::min)
     }
 
-    /// Does what is due by the clock.
-    async fn do_due(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
+    /// Does what is due by the clock, but the reading of everything.
+    async fn do_due(&mut self, wire: &mut Wire, feed: &Feed) -> Result<()> {
         let now = Instant::now();
         self.feed_watchdog();
         if self.leases.look_at.is_some_and(|at| at <= now) {
             self.speak_for_node(wire).await?;
+        }
+        if self.own_at.is_some_and(|at| at <= now) {
+            self.read_own(wire).await?;
+            self.send_at = Some(now);
         }
         if self.send_at.is_some_and(|at| at <= now) {
             self.send_at = None;
@@ -275,14 +336,19 @@ impl Bridge<'_> {
             }
             self.write_status();
         }
-        if self.relist_at <= now {
-            let went_back = self.went_back(wire).await?;
-            if self.judge(wire, feed, went_back).await? {
-                return Err(End::Again("the store is not what it was".to_owned()));
-            }
-            self.read_everything(wire, feed).await?;
-        }
         Ok(())
+    }
+
+    async fn read_again_if_due(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
+        if self.relist_at > Instant::now() {
+            return Ok(());
+        }
+        let values = self.list(wire, feed, Stream::State).await?;
+        let went_back = self.look_back(wire, &values)?;
+        if self.judge(wire, feed, went_back).await? {
+            return Err(End::Again("the store is not what it was".to_owned()));
+        }
+        self.read_everything(wire, feed).await
     }
 
     /// Remembers how far each stream was seen.
@@ -293,19 +359,19 @@ impl Bridge<'_> {
         }
     }
 
-    async fn take_arrived(&mut self, wire: &mut Wire, arrived: Arrived) -> Result<()> {
+    fn take_arrived(&mut self, wire: &mut Wire, arrived: Arrived) -> Result<()> {
         if let Some(stream) = arrived.gap {
             (self.log)(Level::Info, &format!("the feed of {} has a gap", stream.name()));
             self.relist_soon();
         }
         match arrived.value {
-            Some(stored) => self.take_stored(wire, stored).await,
+            Some(stored) => self.take_stored(wire, stored),
             None => Ok(()),
         }
     }
 
     /// Takes a value: a copy, a lease, a message, or the record of the cluster.
-    async fn take_stored(&mut self, wire: &mut Wire, stored: Stored) -> Result<()> {
+    fn take_stored(&mut self, wire: &mut Wire, stored: Stored) -> Result<()> {
         if stored.subject == Subject::Meta.to_string() {
             return self.take_meta(wire, &stored);
         }
@@ -316,27 +382,29 @@ impl Bridge<'_> {
             }
             return Ok(());
         }
-        // A signature costs more than a flood may: the name of its node is enough.
-        if let Ok(subject) = Subject::parse(&stored.subject)
-            && subject.node().is_some_and(|node| self.copies.is_ignored(node, boot_ms()))
-        {
-            return Ok(());
+        match Subject::parse(&stored.subject) {
+            Ok(Subject::State { node, item }) if node == self.own => {
+                self.take_own(&item, stored.sequence);
+                return Ok(());
+            }
+            // A signature costs more than a flood may: the name of its node is enough.
+            Ok(subject)
+                if subject.node().is_some_and(|node| self.copies.is_ignored(node, boot_ms())) =>
+            {
+                return Ok(());
+            }
+            Ok(_) | Err(_) => {}
         }
         let value = match self.open_value(wire, stored)? {
             Some(value) => value,
             None => return Ok(()),
         };
         match &value.subject {
-            Subject::State { node, item } if *node != self.own => {
-                let (node, item) = (node.clone(), item.clone());
-                self.take_record(wire, &node, &item, &value)
-            }
-            Subject::State { .. } | Subject::Bus(_) | Subject::Meta => Ok(()),
-            Subject::Lease { .. } => {
-                self.take_lease(wire, &value);
-                Ok(())
-            }
+            Subject::State { item, .. } => self.take_record(wire, item, &value),
+            Subject::Lease { .. } => self.take_lease(wire, &value),
+            Subject::Bus(_) | Subject::Meta => {}
         }
+        Ok(())
     }
 
     /// Judges a value; none if it is refused, or if its node is ignored.
@@ -354,13 +422,13 @@ impl Bridge<'_> {
                 Ok(None)
             }
             Err((None, dropped)) => {
-                (self.log)(Level::Warning, &format!("a value is refused: {dropped}"));
+                self.fault(&format!("a value is refused: {dropped}"));
                 Ok(None)
             }
         }
     }
 
-    fn refuse(&mut self, node: &Label, reason: String) {
+    pub(super) fn refuse(&mut self, node: &Label, reason: String) {
         (self.log)(Level::Warning, &format!("a value of {node} is refused: {reason}"));
         self.tell_soon();
         if self.copies.refuse(node, reason, boot_ms()) {
@@ -378,23 +446,16 @@ impl Bridge<'_> {
         self.relist_at = self.relist_at.min(Instant::now() + AFTER_FAULT);
     }
 
-    fn take_record(
-        &mut self,
-        wire: &Wire,
-        node: &Label,
-        item: &Item,
-        value: &Received,
-    ) -> Result<()> {
+    fn take_record(&mut self, wire: &Wire, item: &Item, value: &Received) {
         let held = &wire.meta.held;
-        let tree = &self.directory.tree;
-        let at = Place { tree, cluster: &held.cluster, epoch: held.epoch };
-        match self.copies.take(at, node, item, value, &self.ctx.now()) {
+        let (tree, now) = (&self.directory.tree, self.ctx.now());
+        let at = Place { tree, cluster: &held.cluster, epoch: held.epoch, now };
+        match self.copies.take(at, item, value) {
             Ok(Taken::Written) => self.status.taken += 1,
             Ok(Taken::Known) => {}
-            Ok(Taken::Refused(reason)) => self.refuse(node, reason),
+            Ok(Taken::Refused(reason)) => self.refuse(&value.envelope.node, reason),
             Err(error) => self.missed(&error),
         }
-        Ok(())
     }
 
     /// Believes another node's word about the cluster as far as it raises what is known.

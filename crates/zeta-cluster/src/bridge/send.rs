@@ -1,5 +1,8 @@
 //! Sends what changed: one compare-and-set for each record, in the order of their names.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use zeta_core::cluster::local::{Local, Send, Stored, decide_sends};
 use zeta_core::cluster::subject::{Item, Stream, Subject};
 use zeta_core::name::Label;
@@ -7,8 +10,13 @@ use zeta_core::time::NS_PER_MS;
 use zeta_os::error::{Error, Kind};
 use zeta_os::host;
 
+use super::local::Directory;
 use super::wire::{End, Put, Result, Wire};
 use super::{Bridge, Level};
+use crate::signer::Received;
+
+/// When the values of this node are read, after another hand wrote one.
+const OWN_SOON: Duration = Duration::from_secs(1);
 
 /// A time by the boot clock, in ms.
 pub(super) fn boot_ms() -> u64 {
@@ -28,18 +36,31 @@ impl Bridge<'_> {
 
     /// Takes in what stands under the subjects of this node.
     pub(super) async fn read_own(&mut self, wire: &Wire) -> Result<()> {
+        self.own_at = None;
         let values = wire.list(Stream::State, &state_of(&self.own)).await?;
         self.sent.clear();
+        let mut highest = (0, 0);
         for stored in values {
             let Ok(Subject::State { item, .. }) = Subject::parse(&stored.subject) else { continue };
             let (sequence, at_ms) = (stored.sequence, boot_ms());
-            let received = wire.open(stored)?.ok().filter(|value| value.trust.is_verified());
-            // What this node's key did not sign is written over.
-            let record = received.filter(|value| value.envelope.gone.is_none());
-            let record = record.map(|value| Local::of(&item, &value.body));
+            let value = wire.open(stored)?.ok().filter(|value| value.trust.is_verified());
+            let in_order = value.filter(|value| value.counter() > highest);
+            if let Some(value) = &in_order {
+                highest = value.counter();
+                wire.signer.raise_counter(value.envelope.counter);
+            }
+            let record = record_of(&item, in_order.as_ref());
             self.sent.insert(item, Stored { sequence, record, at_ms });
         }
         Ok(())
+    }
+
+    /// Takes the news of a value under a subject of this node: if this run did not write it,
+    /// another hand did, or it arrived late.
+    pub(super) fn take_own(&mut self, item: &Item, sequence: u64) {
+        if self.sent.get(item).is_none_or(|stored| stored.sequence < sequence) {
+            self.own_at.get_or_insert(Instant::now() + OWN_SOON);
+        }
     }
 
     /// Fails if the directory of this node is not the one that was opened. Another one may be in
@@ -58,14 +79,15 @@ impl Bridge<'_> {
     /// Looks at the directory and sends what differs from the store.
     pub(super) async fn send_changes(&mut self, wire: &Wire) -> Result<()> {
         self.expect_directory()?;
-        let (has_lease, failed) = self.directory.look()?;
+        let (has_lease, failed) = self.directory.look(&self.sent)?;
         if has_lease {
             self.leases.look_soon();
         }
         if let Some(error) = failed {
             self.fault(&error.text);
         }
-        let sends = decide_sends(&self.directory.records, &self.sent, boot_ms());
+        let Directory { records, unsent, .. } = &self.directory;
+        let sends = decide_sends(records, unsent, &self.sent, boot_ms());
         for (item, send) in sends {
             if !self.send_one(wire, item, send).await? {
                 break;
@@ -113,7 +135,7 @@ impl Bridge<'_> {
                 (self.log)(Level::Notice, &format!("a write of {subject} {what}"));
                 self.check_writer(wire).await?;
                 self.read_again(wire, item).await?;
-                self.send_at = Some(tokio::time::Instant::now());
+                self.send_at = Some(Instant::now());
                 Ok(false)
             }
         }
@@ -126,9 +148,20 @@ impl Bridge<'_> {
             self.sent.remove(&item);
             return Ok(());
         };
-        let value = value.filter(|v| v.trust.is_verified() && v.envelope.gone.is_none());
-        let record = value.map(|value| Local::of(&item, &value.body));
+        let record = record_of(&item, value.filter(|value| value.trust.is_verified()).as_ref());
         self.sent.insert(item, Stored { sequence, record, at_ms: boot_ms() });
+        // It may be an older one of this node.
+        self.own_at.get_or_insert(Instant::now() + OWN_SOON);
         Ok(())
+    }
+}
+
+/// What stands under a subject of this node; none if this node said that it is gone. Anything but
+/// the newest value of this node counts as another record, which is written over.
+fn record_of(item: &Item, value: Option<&Received>) -> Option<Local> {
+    match value {
+        Some(value) if value.envelope.gone.is_some() => None,
+        Some(value) => Some(Local::of(item, &value.body)),
+        None => Some(Local::of(item, b"")),
     }
 }

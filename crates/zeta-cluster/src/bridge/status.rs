@@ -126,6 +126,7 @@ impl Bridge<'_> {
         fields.push_number("peer_records", records as u64);
         fields.push_number("own_records", self.directory.records.len() as u64);
         fields.push_number("own_damaged", self.directory.damaged());
+        fields.push_number("own_unsent", self.directory.unsent.len() as u64);
         let (leases, granted) = self.leases.count();
         fields.push_number("leases", leases as u64);
         fields.push_number("leases_granted", granted as u64);

@@ -94,11 +94,21 @@ impl Wire {
         Ok(Some((sequence, self.open(stored)?.ok())))
     }
 
+    /// The last number of a stream now. A list ends there: a peer that writes all the time would
+    /// make it endless.
+    pub(super) async fn last_sequence(&self, stream: Stream) -> Result<u64> {
+        let info = self.connection.info(stream.name()).await?;
+        Ok(info.map_or(0, |info| info.last_sequence))
+    }
+
     /// Lists the last values of all subjects that fit a pattern.
     pub(super) async fn list(&self, stream: Stream, pattern: &str) -> Result<Vec<Stored>> {
-        let mut found = Vec::new();
-        let mut from = 0;
+        let last = self.last_sequence(stream).await?;
+        let (mut found, mut from) = (Vec::new(), 0);
         while let Some(stored) = self.connection.next(stream.name(), pattern, from).await? {
+            if stored.sequence > last {
+                break;
+            }
             from = stored.sequence.saturating_add(1);
             found.push(stored);
         }
@@ -115,6 +125,15 @@ impl Wire {
         gone: Option<Gone>,
     ) -> Result<Put> {
         self.send(subject, expected, None, counter, body, gone).await
+    }
+
+    /// Returns whether the store has a value of a lease.
+    pub(super) async fn has_lease(&self, lease: &RecordName) -> Result<bool> {
+        let subject = match self.meta.lease_by_pattern {
+            true => lease_pattern(lease),
+            false => Subject::Lease { name: lease.clone(), node: None }.to_string(),
+        };
+        Ok(self.connection.last(Stream::Lease.name(), &subject).await?.is_some())
     }
 
     /// Writes a value of a lease, if `expected` is the last sequence of all nodes.

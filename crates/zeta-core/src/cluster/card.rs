@@ -345,6 +345,8 @@ mod tests {
             sequence: 41,
             observed: seen(None, 0, 100).observed,
             verified: true,
+            counter: None,
+            gone: None,
         };
         let written = copy::write(text.as_bytes(), RECORD_MAX, &about).unwrap();
         let copied = Copied::read(written.as_bytes()).unwrap();

@@ -5,6 +5,7 @@
 //! into a record of the kind `foreign`.
 
 use super::Id;
+use super::replay::{Counter, Mark};
 use crate::evidence::{Age, Stamp, is_same_boot};
 use crate::name::Label;
 use crate::record::{self, Damage, Fields, KEYS_MAX, Text};
@@ -17,12 +18,19 @@ pub const FOREIGN_KIND: &str = "foreign";
 /// The last line of a record.
 const END: &str = "end: true\n";
 /// Most keys that the observer adds.
-const ADDED: usize = 8;
+const ADDED: usize = 13;
 /// Most bytes that they add.
 const ADDED_BYTES: usize = 1024;
 
 /// The key by which a copy is known.
 const OBSERVED: &str = "copy_observed_boot_ns";
+
+/// The keys of the counters.
+const COUNTER: &str = "copy_counter";
+const COUNTER_EPOCH: &str = "copy_counter_epoch";
+const GONE_COUNTER: &str = "copy_gone_counter";
+const GONE_EPOCH: &str = "copy_gone_epoch";
+const GONE_SEQUENCE: &str = "copy_gone_sequence";
 
 /// Returns whether a record is the copy of another node's.
 pub fn is_copy(fields: &Fields<'_>) -> bool {
@@ -56,6 +64,11 @@ pub struct About {
     pub observed: Moment,
     /// The key of the node signed it.
     pub verified: bool,
+    /// The counter of the value, if the key of the node signed it.
+    pub counter: Option<Counter>,
+    /// In the copy of a card: the record of this node that was taken back after it, as the number
+    /// and the counter of the value that said so.
+    pub gone: Option<(u64, Counter)>,
 }
 
 /// A moment by the boot clock of an observer.
@@ -86,18 +99,19 @@ impl Moment {
     }
 }
 
-/// Decides when the observer first saw a revision: as it remembers, if it saw the same one before
-/// by the same clock, else now.
+/// Decides when the observer first saw a revision: as it remembers, if it saw the same one, or a
+/// value with the same counter, before by the same clock, else now.
 pub fn decide_observed(
     before: Option<&About>,
     cluster: &Id,
     (epoch, sequence): (u64, u64),
+    counter: Option<Counter>,
     now: &Now,
 ) -> Moment {
     let same = before.filter(|before| {
-        before.cluster == *cluster
-            && (before.epoch, before.sequence) == (epoch, sequence)
-            && before.observed.age(now) != Age::Unclear
+        let same_value = (before.epoch, before.sequence) == (epoch, sequence)
+            || (counter.is_some() && counter == before.counter);
+        before.cluster == *cluster && same_value && before.observed.age(now) != Age::Unclear
     });
     same.map_or_else(|| Moment::at(now), |before| before.observed.clone())
 }
@@ -168,10 +182,11 @@ impl About {
             None => None,
             Some(_) => Some(number("copy_time_ns")?),
         };
+        let epoch = number("copy_epoch")?;
         Ok(About {
             node: text("copy_node")?.parse().map_err(|_| Damage::BadKey("copy_node"))?,
             cluster: text("copy_cluster")?.parse().map_err(|_| Damage::BadKey("copy_cluster"))?,
-            epoch: number("copy_epoch")?,
+            epoch,
             sequence: number("copy_sequence")?,
             observed: Moment {
                 boot_ns: number(OBSERVED)?,
@@ -183,7 +198,26 @@ impl About {
                 Some("false") => false,
                 _ => return Err(Damage::BadKey("copy_verified")),
             },
+            counter: read_counter(fields, epoch, COUNTER, COUNTER_EPOCH)?,
+            gone: match read_counter(fields, epoch, GONE_COUNTER, GONE_EPOCH)? {
+                None => None,
+                Some(counter) => Some((number(GONE_SEQUENCE)?, counter)),
+            },
         })
+    }
+
+    /// The value as the last one that was taken of its record; none if its node's key did not
+    /// sign it, or if it is one of another cluster.
+    pub fn mark(&self, cluster: &Id) -> Option<Mark> {
+        let counter = self.counter.filter(|_| self.verified && self.cluster == *cluster)?;
+        Some(Mark { store_epoch: self.epoch, sequence: self.sequence, counter })
+    }
+
+    /// In the copy of a card: the last value that is known to have come from its node.
+    pub fn last_mark(&self, cluster: &Id) -> Option<Mark> {
+        let card = self.mark(cluster)?;
+        let gone = self.gone.map(|(sequence, counter)| Mark { sequence, counter, ..card });
+        Some(gone.filter(|gone| gone.counter > card.counter).unwrap_or(card))
     }
 
     /// The lines of the observer, and the last line of the record.
@@ -199,8 +233,36 @@ impl About {
             fields.push_number("copy_time_ns", time_ns);
         }
         fields.push_raw("copy_verified", if self.verified { "true" } else { "false" });
+        let mut push = |(epoch, counter): Counter, key, epoch_key| {
+            fields.push_number(key, counter);
+            if epoch != self.epoch {
+                fields.push_number(epoch_key, epoch);
+            }
+        };
+        if let Some(counter) = self.counter {
+            push(counter, COUNTER, COUNTER_EPOCH);
+        }
+        if let Some((sequence, counter)) = self.gone {
+            push(counter, GONE_COUNTER, GONE_EPOCH);
+            fields.push_number(GONE_SEQUENCE, sequence);
+        }
         fields.render()
     }
+}
+
+/// Reads a counter, whose epoch has a key of its own only if it is not that of the copy.
+fn read_counter(
+    fields: &Fields<'_>,
+    epoch: u64,
+    key: &'static str,
+    epoch_key: &'static str,
+) -> Result<Option<Counter>, Damage> {
+    let number = |key| match fields.raw(key) {
+        None => Ok(None),
+        Some(_) => fields.number(key).map(Some).ok_or(Damage::BadKey(key)),
+    };
+    let epoch = number(epoch_key)?.unwrap_or(epoch);
+    Ok(number(key)?.map(|counter| (epoch, counter)))
 }
 
 #[cfg(test)]
@@ -229,6 +291,8 @@ mod tests {
             sequence: 41,
             observed: Moment { boot_ns: 7_000_000_000, boot_id: "b1".into(), time_ns: Some(1) },
             verified: true,
+            counter: Some((3, 77)),
+            gone: None,
         }
     }
 
@@ -239,7 +303,8 @@ mod tests {
                         copy_node: \"node-b\"\n\
                         copy_cluster: \"0123456789abcdef0123456789abcdef\"\n\
                         copy_epoch: 3\ncopy_sequence: 41\ncopy_observed_boot_ns: 7000000000\n\
-                        copy_boot_id: \"b1\"\ncopy_time_ns: 1\ncopy_verified: true\nend: true\n";
+                        copy_boot_id: \"b1\"\ncopy_time_ns: 1\ncopy_verified: true\n\
+                        copy_counter: 77\nend: true\n";
         assert_eq!(copy, expected);
         assert_eq!(read(copy.as_bytes(), RECORD_MAX), Ok((about(), OWN.as_bytes().to_vec())));
         assert!(copy.len() - OWN.len() <= ADDED_BYTES);
@@ -292,6 +357,8 @@ mod tests {
             ("copy_epoch: 3", "copy_epoch: \"3\"", "copy_epoch"),
             ("copy_verified: true", "copy_verified: 1", "copy_verified"),
             ("copy_time_ns: 1", "copy_time_ns: true", "copy_time_ns"),
+            ("copy_counter: 77", "copy_counter: \"77\"", "copy_counter"),
+            ("copy_counter: 77", "copy_gone_counter: 77", "copy_gone_sequence"),
         ] {
             let changed = copy.replacen(from, to, 1);
             assert_eq!(read(changed.as_bytes(), RECORD_MAX), Err(Damage::BadKey(key)), "{from}");
@@ -319,8 +386,13 @@ mod tests {
         let (here, about) = (host("b1", 1), about());
         let now = Now { reading: reading(9), host: &here };
         let other: Id = "f".repeat(32).parse().unwrap();
-        let observed = |before, cluster: &Id, of| decide_observed(before, cluster, of, &now);
+        let observed = |before, cluster: &Id, of| decide_observed(before, cluster, of, None, &now);
         assert_eq!(observed(Some(&about), &about.cluster, (3, 41)), about.observed);
+        // The same value in a store that counts anew, and another one.
+        let again = |counter| {
+            decide_observed(Some(&about), &about.cluster, (4, 7), Some((3, counter)), &now)
+        };
+        assert_eq!((again(77), again(78)), (about.observed.clone(), Moment::at(&now)));
         for (before, cluster, of) in [
             (None, &about.cluster, (3, 41)),
             (Some(&about), &other, (3, 41)),
@@ -331,8 +403,33 @@ mod tests {
         }
         let rebooted = host("b2", 1);
         let later = Now { reading: reading(9), host: &rebooted };
-        let again = decide_observed(Some(&about), &about.cluster, (3, 41), &later);
+        let again = decide_observed(Some(&about), &about.cluster, (3, 41), None, &later);
         assert_eq!(again, Moment::at(&later), "a moment of another boot says nothing");
+    }
+
+    #[test]
+    fn a_copy_keeps_the_counters_by_which_an_older_value_is_known() {
+        let cluster = about().cluster;
+        let mark = |sequence, counter| Some(Mark { store_epoch: 3, sequence, counter });
+        let later = About { counter: Some((2, 9)), gone: Some((44, (3, 80))), ..about() };
+        for (about, own, last) in [
+            (about(), mark(41, (3, 77)), mark(41, (3, 77))),
+            (later.clone(), mark(41, (2, 9)), mark(44, (3, 80))),
+            (
+                About { gone: Some((40, (1, 80))), ..later.clone() },
+                mark(41, (2, 9)),
+                mark(41, (2, 9)),
+            ),
+            // What is not signed says nothing, and a copy of a former version has no counter.
+            (About { verified: false, ..later.clone() }, None, None),
+            (About { counter: None, gone: None, ..about() }, None, None),
+        ] {
+            let copy = write(OWN.as_bytes(), RECORD_MAX, &about).unwrap();
+            let (read, _) = read(copy.as_bytes(), RECORD_MAX).unwrap();
+            assert_eq!(read, about, "{copy}");
+            assert_eq!((read.mark(&cluster), read.last_mark(&cluster)), (own, last), "{copy}");
+        }
+        assert_eq!(later.mark(&"f".repeat(32).parse().unwrap()), None);
     }
 
     proptest! {

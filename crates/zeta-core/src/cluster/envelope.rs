@@ -250,11 +250,5 @@ fn read_headers<'h>(
     Ok(known)
 }
 
-/// Is a value newer than the last one that was taken from its node, each as epoch and counter? An
-/// older one was sent again by another hand.
-pub fn is_newer(taken: Option<(u64, u64)>, received: &Envelope) -> bool {
-    taken.is_none_or(|taken| (received.epoch, received.counter) > taken)
-}
-
 #[cfg(test)]
 mod tests;

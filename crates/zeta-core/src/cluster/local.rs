@@ -1,15 +1,18 @@
 //! What a bridge sends: the difference between the directory of its node and what it knows of the
 //! store. The directory is the queue, so nothing else has to be remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::envelope::Gone;
 use super::subject::Item;
-use crate::layout::PERSONA_MAX;
+use crate::layout::{ENTRIES_MAX, PERSONA_MAX};
 use crate::presence::BEAT_MS;
 use crate::record::{Text, parse};
 
+/// Most records of a node that travel: beside them, the directory of a copy holds what its observer
+/// writes.
+pub const RECORDS_MAX: usize = ENTRIES_MAX - 8;
 /// A change of a persona that is nothing but a beat is sent after so many beats: an observer calls
 /// an agent silent after four.
 const BEATS_UNSENT: u64 = 2;
@@ -72,15 +75,18 @@ pub enum Send {
 }
 
 /// Compares the directory with the store. Each write expects the sequence of what is known, or 0.
+/// The records of `unsent` are there, too: they are more than travel, and are not told as gone.
 pub fn decide_sends(
     local: &BTreeMap<Item, Local>,
+    unsent: &BTreeSet<Item>,
     stored: &BTreeMap<Item, Stored>,
     now_ms: u64,
 ) -> Vec<(Item, Send)> {
     let put = local.iter().filter(|(item, record)| must_put(record, stored.get(item), now_ms));
     let mut sends: Vec<(Item, Send)> = put.map(|(item, _)| (item.clone(), Send::Put)).collect();
     let gone = stored.iter().filter(|(item, stored)| {
-        stored.record.is_some() && **item != Item::Card && !local.contains_key(item)
+        let is_there = local.contains_key(item) || unsent.contains(item);
+        stored.record.is_some() && **item != Item::Card && !is_there
     });
     sends.extend(gone.map(|(item, _)| {
         let how = match item {
@@ -119,6 +125,25 @@ mod tests {
         Stored { sequence: 7, record, at_ms }
     }
 
+    fn sends(
+        local: &BTreeMap<Item, Local>,
+        stored: &BTreeMap<Item, Stored>,
+        now_ms: u64,
+    ) -> Vec<(Item, Send)> {
+        decide_sends(local, &BTreeSet::new(), stored, now_ms)
+    }
+
+    #[test]
+    fn a_record_that_is_one_too_many_is_not_told_as_gone() {
+        let one = record(&lock("a"), "n: 1\n");
+        let known = BTreeMap::from([
+            (lock("b"), stored(Some(one.clone()), 0)),
+            (lock("c"), stored(Some(one), 0)),
+        ]);
+        let sends = decide_sends(&BTreeMap::new(), &BTreeSet::from([lock("b")]), &known, 0);
+        assert_eq!(sends, [(lock("c"), Send::Gone(Gone::Released))]);
+    }
+
     #[test]
     fn what_differs_is_sent_and_what_vanished_is_told() {
         let (one, two) = (record(&lock("a"), "n: 1\n"), record(&lock("a"), "n: 2\n"));
@@ -131,7 +156,7 @@ mod tests {
             (persona(), stored(Some(record(&persona(), "n: 1\n")), 0)),
         ]);
         assert_eq!(
-            decide_sends(&local, &known, 0),
+            sends(&local, &known, 0),
             [
                 (lock("a"), Send::Put),
                 (lock("new"), Send::Put),
@@ -139,14 +164,14 @@ mod tests {
                 (persona(), Send::Gone(Gone::Removed)),
             ]
         );
-        assert_eq!(decide_sends(&BTreeMap::new(), &BTreeMap::new(), 0), []);
+        assert_eq!(sends(&BTreeMap::new(), &BTreeMap::new(), 0), []);
     }
 
     #[test]
     fn a_record_that_came_back_is_sent_over_its_end() {
         let local = BTreeMap::from([(lock("a"), record(&lock("a"), "n: 1\n"))]);
         let known = BTreeMap::from([(lock("a"), stored(None, 0))]);
-        assert_eq!(decide_sends(&local, &known, 0), [(lock("a"), Send::Put)]);
+        assert_eq!(sends(&local, &known, 0), [(lock("a"), Send::Put)]);
     }
 
     #[test]
@@ -155,7 +180,7 @@ mod tests {
         let local = BTreeMap::from([(item.clone(), record(&item, "work: 1\nbeat_seq: 2\n"))]);
         let sends = |text: &str, now_ms| {
             let known = BTreeMap::from([(item.clone(), stored(Some(record(&item, text)), 0))]);
-            decide_sends(&local, &known, now_ms).len()
+            super::decide_sends(&local, &BTreeSet::new(), &known, now_ms).len()
         };
         assert_eq!(sends("work: 1\nbeat_seq: 1\n", BEATS_UNSENT * BEAT_MS - 1), 0);
         assert_eq!(sends("work: 1\nbeat_seq: 1\n", BEATS_UNSENT * BEAT_MS), 1);

@@ -15,6 +15,8 @@
 //! - **Copies** (`copy`). A copy is the original plus `copy_*` keys. Without these keys it is the
 //!   signed bytes again. Its age is counted by the observer's own boot clock, from the moment at
 //!   which the observer first saw this revision.
+//! - **Replay** (`replay`). What a node signed stays true for ever, so its counter says whether it
+//!   is new: an older value that another hand sends again changes nothing.
 //! - **Leases** (`lease`). Only an accepted write decides; each read is a hint. The fencing token
 //!   is in the value and grows; the revision is only what a write expects. A holder counts from
 //!   before it sent the write and stops a margin early. An observer counts from when it saw the
@@ -43,6 +45,7 @@ pub mod loss;
 pub mod mail;
 pub mod peer;
 pub mod remembered;
+pub mod replay;
 pub mod subject;
 
 use std::fmt;

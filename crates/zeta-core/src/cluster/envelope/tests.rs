@@ -155,16 +155,6 @@ fn what_a_later_minor_version_adds_is_kept() {
     assert_eq!(receive(&subject(), &headers, b"body"), Ok((later, Trust::Verified)));
 }
 
-#[test]
-fn an_older_value_that_is_sent_again_is_known() {
-    let value = |epoch, counter| Envelope { epoch, counter, ..envelope() };
-    assert!(is_newer(None, &value(1, 1)));
-    for (epoch, counter, newer) in [(3, 17, false), (3, 16, false), (2, 99, false), (3, 18, true)] {
-        assert_eq!(is_newer(Some((3, 17)), &value(epoch, counter)), newer);
-    }
-    assert!(is_newer(Some((3, 17)), &value(4, 1)));
-}
-
 proptest! {
     #[test]
     fn envelopes_read_back(

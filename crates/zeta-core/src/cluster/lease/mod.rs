@@ -162,6 +162,16 @@ impl Entry {
         }
     }
 
+    /// Returns whether this value was written before another one of the same epoch: tokens only
+    /// grow, and after the end of a grant comes a higher token. So it was sent again.
+    pub fn is_before(&self, known: &Entry) -> bool {
+        let (Some(token), Some(last)) = (self.fencing_token(), known.fencing_token()) else {
+            return false;
+        };
+        let is_over = matches!((self, known), (Entry::Grant(..), Entry::End(_)));
+        token < last || (token == last && is_over)
+    }
+
     fn scope(&self) -> Option<&Scope> {
         match self {
             Entry::Grant(_, scope) => Some(scope),

@@ -105,6 +105,34 @@ fn held(why: HeldWhy, rest_ms: u64) -> Standing {
 }
 
 #[test]
+fn a_value_of_a_lease_that_was_written_before_another_is_known() {
+    let grant = |token: u64| {
+        let mut record = record_of(&grant_of("node-b", "boot-b"));
+        record.fencing_token = FencingToken::new(token).unwrap();
+        Entry::Grant(Box::new(record), terms().scope())
+    };
+    let over = |token: u64| {
+        let Entry::End(mut end) = end(How::Released) else { panic!() };
+        end.fencing_token = FencingToken::new(token).unwrap();
+        Entry::End(end)
+    };
+    for (value, known, before) in [
+        (grant(7), grant(8), true),
+        (over(7), grant(8), true),
+        (grant(8), over(8), true),
+        // A renewal, an end, and the next grant.
+        (grant(8), grant(8), false),
+        (over(8), grant(8), false),
+        (over(8), over(8), false),
+        (grant(9), over(8), false),
+        (grant(7), Entry::Unreadable, false),
+        (Entry::Unreadable, grant(8), false),
+    ] {
+        assert_eq!(value.is_before(&known), before, "{value:?} {known:?}");
+    }
+}
+
+#[test]
 fn an_observer_waits_longer_than_any_holder_acts() {
     let host = here();
     let now = Now { reading: reading(5_000), host: &host };

@@ -100,7 +100,7 @@ fn a_holder_that_died_while_the_bridge_was_away_is_freed_when_it_is_back() {
 }
 
 /// A verb of a node, in another state directory if one is named.
-fn verb(node: &Node, state: Option<&str>, args: &[&str]) -> Command {
+pub(super) fn verb(node: &Node, state: Option<&str>, args: &[&str]) -> Command {
     let mut command = node.sandbox.cmd(args);
     command.env("ZETA_CLUSTER_SERVER", node.url()).env("ZETA_NODE", &node.name);
     if let Some(state) = state {

@@ -1,7 +1,7 @@
 //! What a person makes again after the servers have lost it.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use zeta_core::time::parse_utc;
@@ -9,7 +9,9 @@ use zeta_os::host;
 
 use super::super::nats::Server;
 use super::super::{nats, program, with_each};
-use super::{Node, SOON};
+use super::hostile::Hostile;
+use super::lease::verb;
+use super::{Node, SOON, value};
 use crate::support::{Out, Sandbox, run, test_name};
 
 const STREAMS: [&str; 4] = ["ZETA1_STATE", "ZETA1_BUS", "ZETA1_LEASE", "ZETA1_META"];
@@ -158,5 +160,43 @@ fn a_bridge_that_was_connected_all_the_time_sees_the_new_epoch() {
             let mut client = server.client().unwrap();
             client.last("ZETA1_STATE", "zeta1.state.node-a.lock.job").unwrap().is_some()
         });
+    });
+}
+
+#[test]
+fn a_clock_that_is_set_forward_ends_no_time_without_grants() {
+    with_each(test_name!(), |name, program| {
+        let sandbox = Sandbox::new();
+        let server = short(&program, &sandbox, "server");
+        let a = Node::new("node-a", &server).started();
+        let evil = Hostile::new("node-x", &a, &server);
+        let meta = String::from_utf8(evil.last("zeta1.meta").body).unwrap();
+        let clock = sandbox.dir.join("clock");
+        let pause_until = |until_us: i64| {
+            let line = format!("no_grant_before_us: {until_us}\n");
+            let body = meta.replace("no_grant_before_us: 0\n", &line);
+            evil.write("zeta1.meta", body.as_bytes(), |_| {});
+        };
+        let acquire = |lease: &str, ahead: Duration| {
+            let shift = i64::try_from(ahead.as_nanos()).unwrap();
+            std::fs::write(&clock, shift.to_ne_bytes()).unwrap();
+            let args = ["lease", "acquire", lease, "--scope", "cluster", "--ttl", "30s"];
+            let mut verb = verb(&a, None, &args);
+            run(verb.env("ZETA_TEST_CLOCK", &clock)).status
+        };
+        let hour = Duration::from_secs(3600);
+        // What the bridge wrote shows that the servers are beyond it.
+        pause_until(host::wall_us() - 60_000_000);
+        assert_eq!(acquire("one", Duration::ZERO), 0, "{name}");
+        pause_until(host::wall_us() + 600_000_000);
+        assert_eq!((acquire("two", hour), acquire("two", hour)), (6, 6), "{name}");
+        // Without a word of the servers, the boot clock of this machine ends it.
+        let pause = a.identity().join("pause");
+        assert_eq!(pause.exists(), name == "debian", "{name}");
+        if let Ok(text) = std::fs::read_to_string(&pause) {
+            let seen = format!("boot_ns: {}", value(&text, "boot_ns"));
+            std::fs::write(&pause, text.replace(&seen, "boot_ns: 0")).unwrap();
+            assert_eq!(acquire("two", Duration::ZERO), 0, "{name}");
+        }
     });
 }

@@ -1,9 +1,12 @@
 //! The bridge: trees as nodes of one machine, real servers, and bridges that are killed.
 
 mod copy;
+mod hostile;
 mod lease;
 mod loss;
+mod much;
 mod peer;
+mod replay;
 mod store;
 
 use std::path::{Path, PathBuf};

@@ -4,72 +4,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use zeta_cluster::Write;
-use zeta_cluster::identity::Identity;
-use zeta_cluster::signer::Signer;
-use zeta_cluster::store::{Store, Written};
 use zeta_core::cluster::subject::Subject;
 
-use super::super::nats::Server;
 use super::super::{nats, program};
+use super::hostile::{Hostile, marker};
 use super::{Node, SOON, cluster, value};
 use crate::support::{Sandbox, finish, is_root, skip, test_name, until};
-
-/// A peer that writes what it wants, with the key of its own or without one.
-struct Hostile {
-    store: Store,
-    signer: Signer,
-}
-
-impl Hostile {
-    fn new(node: &str, of: &Node, server: &Server) -> Hostile {
-        let dir = of.sandbox.dir.join("hostile");
-        let cluster = Identity::find(&of.identity()).unwrap().unwrap().cluster;
-        let identity = Identity::bind(&dir, &node.parse().unwrap(), &cluster).unwrap();
-        let servers = server.url().parse().unwrap();
-        let store = Store::open(&super::setting(servers)).unwrap();
-        Hostile { store, signer: Signer::new(identity).unwrap() }
-    }
-
-    /// Writes a value with these headers in place of the signed ones, if any are given.
-    fn write(
-        &self,
-        subject: &str,
-        body: &[u8],
-        change: impl Fn(&mut Vec<(String, String)>),
-    ) -> u64 {
-        let parsed = Subject::parse(subject).unwrap();
-        let counter = self.signer.next_counter();
-        let mut headers = self.signer.seal(1, counter, &parsed, body, None).unwrap();
-        change(&mut headers);
-        self.put(subject, body, &headers)
-    }
-
-    fn put(&self, subject: &str, body: &[u8], headers: &[(String, String)]) -> u64 {
-        let headers: Vec<(&str, &str)> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let write = Write { subject, expected: None, expected_on: None, headers: &headers, body };
-        match self.store.write(write).unwrap() {
-            Written::Stored(sequence) => sequence,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn card(&self) -> u64 {
-        let node = &self.signer.identity.node;
-        let key = self.signer.identity.public_key();
-        let card = format!(
-            "schema: 1\nkind: \"card\"\nnode: \"{node}\"\nboot_id: \"b\"\ninstance: \"{}\"\n\
-             counter: 1\nbeat_ms: 10000\ndamaged: 0\npublic_key: \"{key}\"\nend: true\n",
-            "7".repeat(32)
-        );
-        self.write(&format!("zeta1.state.{node}.card.self"), card.as_bytes(), |_| {})
-    }
-}
-
-fn marker(name: &str, more: &str) -> Vec<u8> {
-    format!("schema: 1\nkind: \"marker\"\nmarker: \"{name}\"\n{more}end: true\n").into_bytes()
-}
 
 #[test]
 fn what_breaks_the_rules_is_refused_named_and_never_written() {
