@@ -1,8 +1,10 @@
 //! A program of low priority beside the tests, which ends with this process.
 
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 
 use crate::run;
 
@@ -22,23 +24,33 @@ pub struct Beside {
     shell: Child,
     /// Its standard input: the program runs while this is open.
     open: Option<ChildStdin>,
+    log: PathBuf,
 }
 
 impl Beside {
-    /// Starts a program; nothing of it is shown.
-    pub fn begin(program: &Command) -> io::Result<Beside> {
+    /// Starts a chore of this program; what it says goes into a log.
+    pub fn chore(args: &[&str]) -> io::Result<Beside> {
+        let xtask = std::env::current_exe()?;
+        Beside::begin(&[&[&*xtask.to_string_lossy()], args].concat(), args[0])
+    }
+
+    fn begin(program: &[&str], name: &str) -> io::Result<Beside> {
+        let log = run::target_dir().join(format!("beside-{name}.log"));
+        fs::create_dir_all(run::target_dir())?;
+        let file = File::create(&log)?;
         let mut shell = run::program("sh", &["-c", UNTIL_CLOSED, "sh"]);
-        shell.arg(program.get_program()).args(program.get_args()).process_group(0);
-        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        shell.args(program).process_group(0);
+        shell.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file);
         let mut shell = shell.spawn()?;
         // `wait` would close it.
         let open = shell.stdin.take();
-        Ok(Beside { shell, open })
+        Ok(Beside { shell, open, log })
     }
 
-    /// Waits until the program has come to its end.
-    pub fn wait(mut self) -> io::Result<ExitStatus> {
-        self.shell.wait()
+    /// Waits until the program has come to its end; also returns what it said.
+    pub fn wait(mut self) -> io::Result<(ExitStatus, String)> {
+        let status = self.shell.wait()?;
+        Ok((status, String::from_utf8_lossy(&fs::read(&self.log)?).into_owned()))
     }
 }
 
@@ -51,32 +63,34 @@ impl Drop for Beside {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
     use std::thread;
     use std::time::{Duration, Instant};
 
     use super::*;
 
     #[test]
-    fn a_program_comes_to_its_end_and_its_status_is_kept() {
-        let status = Beside::begin(&run::program("sh", &["-c", "exit 3"])).unwrap().wait();
-        assert_eq!(status.unwrap().code(), Some(3));
+    fn a_program_comes_to_its_end_and_its_status_and_its_words_are_kept() {
+        let begun = Beside::begin(&["sh", "-c", "echo out; echo err >&2; exit 3"], "test-words");
+        let begun = begun.unwrap();
+        let log = begun.log.clone();
+        let (status, text) = begun.wait().unwrap();
+        assert_eq!((status.code(), text.as_str()), (Some(3), "out\nerr\n"));
+        fs::remove_file(log).unwrap();
     }
 
     #[test]
     fn a_program_that_is_not_waited_for_ends_with_all_that_it_started() {
-        let file = std::env::temp_dir().join(format!("xtask-beside-{}", std::process::id()));
-        let script = "sleep 300 & echo $! > \"$0.new\"; mv \"$0.new\" \"$0\"; wait";
-        let begun =
-            Beside::begin(&run::program("sh", &["-c", script, &file.to_string_lossy()])).unwrap();
-        let read = || fs::read_to_string(&file).ok();
-        wait_for("the program says what it started", || read().is_some());
-        let started = PathBuf::from("/proc").join(read().unwrap().trim());
-        fs::remove_file(&file).unwrap();
+        let script = "sleep 300 & echo $!; wait";
+        let begun = Beside::begin(&["sh", "-c", script], "test-end").unwrap();
+        let log = begun.log.clone();
+        let read = || fs::read_to_string(&log).unwrap();
+        wait_for("the program says what it started", || read().ends_with('\n'));
+        let started = PathBuf::from("/proc").join(read().trim());
         assert!(lives(&started));
         drop(begun);
         wait_for("what it started has ended", || !lives(&started));
+        fs::remove_file(log).unwrap();
     }
 
     /// Reports whether a process runs. One that ended is there until its parent has seen it.

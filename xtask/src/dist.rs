@@ -2,13 +2,11 @@
 
 use std::env;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::beside::Beside;
 use crate::{elf, run};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,13 +33,6 @@ pub fn run() -> Result<()> {
     println!("{}: {size} bytes, static, not PIE", dist.join(&full_name).display());
     println!("{}: the same file, ready to be installed", dist.join("zeta").display());
     Ok(())
-}
-
-/// Begins to build the binary in a process of low priority, for a caller that needs it later: the
-/// tests wait for half of their time, and the release is built in it.
-pub fn begin() -> io::Result<Beside> {
-    let xtask = env::current_exe()?;
-    Beside::begin(&run::program(&xtask.to_string_lossy(), &["dist"]))
 }
 
 /// `cargo xtask install`: builds and checks the same binary, and installs it where `cargo install`

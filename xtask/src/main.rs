@@ -42,7 +42,7 @@ usage: cargo xtask <chore>
   seeded-bugs [PART]   put known bugs into a copy, one at a time; the tests must catch each;
           PART is one of a name, or of the path of a file
   mutants [PART]   change decisions and publishing in small ways; the tests must notice 95 %
-  mutants --sample SEED   the ten of the core that a run of ci tried
+  mutants --sample [SEED]   the ten of the core that a run of ci tried, or those of this commit
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
   cluster   kill, stop, cut off and fill up servers of NATS while clients take leases of the
           cluster, in network namespaces; see docs/reliability.md
@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
         ["mutants"] => mutants::run(None),
+        ["mutants", "--sample"] => mutants::sample(None),
         ["mutants", "--sample", seed] => mutants::sample(Some(seed)),
         ["mutants", name] => mutants::run(Some(name)),
         ["torture", args @ ..] => torture::run(args),

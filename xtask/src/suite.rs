@@ -90,8 +90,8 @@ pub fn run_all(stages: &mut Stages, tests: &mut Outcome) -> Result<()> {
         Ok(good)
     };
     stages.take("needs", || needs::provide().map(|()| true))?;
-    // It is ended with this function, if the tests cannot be started.
-    let release = dist::begin();
+    // The tests wait for half of their time. It is ended if they cannot be started.
+    let release = Beside::chore(&["dist"]);
     stages.take("build", run::build_programs)?;
     stages.take("tests", || keep(run_tests()?))?;
     stages.take("doc tests", || keep(run_doc_tests()?))?;
@@ -101,17 +101,19 @@ pub fn run_all(stages: &mut Stages, tests: &mut Outcome) -> Result<()> {
         Ok(true)
     })?;
     stages.take("costs", || keep(run_costs()?))?;
+    // What follows waits for machines, servers and agents.
+    let sample = Beside::chore(&["mutants", "--sample"]);
     stages.take("cuts", || keep(run_cuts()?))?;
     stages.take("cluster", || keep(run_cluster()))?;
     stages.take("agents", || keep(run_agents()))?;
-    stages.take("mutants", || keep(run_mutants()))?;
+    stages.take("mutants", || keep(run_mutants(sample)))?;
     stages.take("book", || keep(run_book()?))
 }
 
 /// Runs all tests but doc tests: with nextest where it is installed, which gives each test its own
 /// process and a time limit; else with cargo's own runner, so that a fresh machine needs no more.
 /// What they leave among the temporary files is a failure.
-pub fn run_tests() -> Result<Outcome> {
+fn run_tests() -> Result<Outcome> {
     let nextest = run::answer(run::cargo(&["nextest", "--version"])).is_some();
     let before = litter::look();
     // Most tests wait for processes: one more than there are cores keeps these at work.
@@ -128,12 +130,12 @@ pub fn run_tests() -> Result<Outcome> {
 }
 
 /// Runs the examples in the documentation.
-pub fn run_doc_tests() -> Result<Outcome> {
+fn run_doc_tests() -> Result<Outcome> {
     counted(Runner::Libtest, &["test", "--workspace", "--doc", "--no-fail-fast"])
 }
 
 /// Counts what each verb costs, as one test more.
-pub fn run_costs() -> Result<Outcome> {
+fn run_costs() -> Result<Outcome> {
     let mut outcome = Outcome::default();
     if let Err(error) = dist::run() {
         // The table can be compared only with the static binary.
@@ -150,7 +152,7 @@ pub fn run_costs() -> Result<Outcome> {
 }
 
 /// Cuts the power a few times, as one test more.
-pub fn run_cuts() -> Result<Outcome> {
+fn run_cuts() -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let machine = match cuts::Machine::prepare() {
         Ok(machine) => machine,
@@ -177,7 +179,7 @@ pub fn run_cuts() -> Result<Outcome> {
 }
 
 /// Disturbs a cluster for a while, as two tests more.
-pub fn run_cluster() -> Outcome {
+fn run_cluster() -> Outcome {
     let mut outcome = Outcome::default();
     let runs = cluster::run_short().unwrap_or_else(|error| {
         println!("cluster: {error:#}");
@@ -198,7 +200,7 @@ pub fn run_cluster() -> Outcome {
 
 /// Plays the scenes of two real agent tools, and the conversations of two clients with the server;
 /// each capability is a test.
-pub fn run_agents() -> Outcome {
+fn run_agents() -> Outcome {
     let mut outcome = Outcome::default();
     for (name, tried) in [("agents", agents::run_some()), ("agents mcp", agents::run_clients())] {
         match tried {
@@ -219,27 +221,31 @@ pub fn run_agents() -> Outcome {
     outcome
 }
 
-/// Tries a few mutants, others for each commit, as one test more.
-pub fn run_mutants() -> Outcome {
+/// Waits for the sample of mutants, others for each commit, which is one test more.
+fn run_mutants(sample: io::Result<Beside>) -> Outcome {
     let mut outcome = Outcome::default();
-    if let Err(error) = mutants::provide() {
-        outcome.counts.skipped = 1;
-        outcome.skips.insert(format!("mutants: {error:#}"));
-        return outcome;
+    match sample.and_then(Beside::wait) {
+        Ok((status, text)) => {
+            print!("{text}");
+            if status.success() {
+                outcome.counts.passed = 1;
+                return outcome;
+            }
+        }
+        Err(error) => println!("mutants: {error}"),
     }
-    match mutants::sample(None) {
-        Ok(true) => outcome.counts.passed = 1,
-        Ok(false) => outcome.fail("mutants"),
+    match mutants::provide() {
+        Ok(()) => outcome.fail("mutants"),
         Err(error) => {
-            println!("mutants: {error:#}");
-            outcome.fail("mutants");
+            outcome.counts.skipped = 1;
+            outcome.skips.insert(format!("mutants: {error:#}"));
         }
     }
     outcome
 }
 
 /// Builds the book of the documentation, as one test more.
-pub fn run_book() -> Result<Outcome> {
+fn run_book() -> Result<Outcome> {
     let mut outcome = Outcome::default();
     if let Err(error) = book::prepare() {
         outcome.counts.skipped = 1;
