@@ -120,5 +120,5 @@ fn a_subscription_does_not_keep_the_server() {
     assert!(client.read(LIMIT).is_some());
     let started = std::time::Instant::now();
     assert_eq!(client.close(LIMIT), 0);
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
 }
