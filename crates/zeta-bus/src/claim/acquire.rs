@@ -470,11 +470,9 @@ impl ClaimContext<'_> {
                 None => Processes::default(),
             },
             ttl_ms: bind.flatten(),
+            extra: vec![(key::FROM.to_owned(), quote(to.as_str()))],
         };
-        holder.pass_on(successor, &mut |record| {
-            set(record, key::FROM, quote(to.as_str()));
-            before_commit(record)
-        })
+        holder.pass_on(successor, before_commit)
     }
 }
 

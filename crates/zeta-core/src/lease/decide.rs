@@ -354,6 +354,8 @@ pub struct Successor {
     pub processes: Processes,
     /// Life without renewal, in ms; the old one if not given.
     pub ttl_ms: Option<u64>,
+    /// Further keys of the record whose values are the next holder's.
+    pub extra: Vec<(String, String)>,
 }
 
 /// The answer to a reassignment.
@@ -384,7 +386,10 @@ pub fn decide_reassign(
     };
     let next = FencingToken::after(highest, Some(token), now.reading.wall_us);
     let Some(fencing_token) = next else { return Reassigned::NoTokenLeft };
-    let Successor { lease_id, agent, session, processes, ttl_ms } = successor;
+    let Successor { lease_id, agent, session, processes, ttl_ms, extra: changed } = successor;
+    let mut extra = record.extra.clone();
+    extra.retain(|(key, _)| !changed.iter().any(|(other, _)| other == key));
+    extra.extend(changed);
     Reassigned::Write(Box::new(Record {
         fencing_token,
         lease_id,
@@ -396,6 +401,7 @@ pub fn decide_reassign(
         acquired_boot_ns: now.reading.boot_ns,
         acquired_us: Some(now.reading.wall_us),
         renew_seq: 0,
+        extra,
         ..(**record).clone()
     }))
 }

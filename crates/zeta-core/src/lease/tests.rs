@@ -381,6 +381,7 @@ fn a_lease_is_passed_on_by_its_holder_alone_and_its_token_grows() {
         session: None,
         processes: Processes::default(),
         ttl_ms: None,
+        extra: Vec::new(),
     };
     let mine = FencingToken::new(TOKEN).unwrap();
     let highest = 10_000_000;
@@ -398,6 +399,15 @@ fn a_lease_is_passed_on_by_its_holder_alone_and_its_token_grows() {
     let Reassigned::Write(new) = passed else { panic!("{passed:?}") };
     assert_eq!(new.ttl_ms, TTL_MS * 2);
     assert_eq!(new.extra, record().extra, "what the record says of its work stays");
+    let extra = |from: &str| ("claim_from".to_owned(), format!("\"{from}\""));
+    let mut described = ours(ProcessState::Alive);
+    if let Observed::Ours(record, ..) = &mut described {
+        record.extra.push(extra("otto"));
+    }
+    let named = Successor { extra: vec![extra("vera")], ..successor() };
+    let passed = decide_reassign(&described, mine, highest, named, &now);
+    let Reassigned::Write(new) = passed else { panic!("{passed:?}") };
+    assert_eq!(new.extra, [record().extra, vec![extra("vera")]].concat());
     let other = FencingToken::new(TOKEN + 1).unwrap();
     for (seen, token) in [(ours(ProcessState::Alive), other), (Observed::Absent, mine)] {
         let refused = decide_reassign(&seen, token, highest, successor(), &now);

@@ -375,6 +375,7 @@ impl JointLease {
                     session: None,
                     processes: Processes::default(),
                     ttl_ms: None,
+                    extra: Vec::new(),
                 };
                 match decide_reassign(&observed, token, world.token_file, successor, now) {
                     Reassigned::Write(record) => {

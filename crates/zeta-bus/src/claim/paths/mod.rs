@@ -189,6 +189,7 @@ fn own_session(handle: &NodeHandle<'_>, ttl_ms: Option<u64>) -> Result<Successor
         session: ctx.session.clone(),
         processes: session::processes(handle)?,
         ttl_ms,
+        extra: Vec::new(),
     })
 }
 
@@ -207,6 +208,7 @@ pub fn hand_over(
         session: None,
         processes: Processes::default(),
         ttl_ms: request.ttl_ms,
+        extra: Vec::new(),
     };
     Ok(Some(pass_on(&handle, &own, successor, true)))
 }

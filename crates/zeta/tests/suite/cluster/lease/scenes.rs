@@ -179,6 +179,7 @@ fn play(a: &Place, b: &Place) {
         session: None,
         processes: Default::default(),
         ttl_ms: None,
+        extra: Vec::new(),
     };
     let token = taken.to_string().parse().unwrap();
     let passed = b.holder("left", |at, lease| {
