@@ -10,7 +10,7 @@ const CORE_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::mail::tests"
 const EXCHANGE_TESTS: &[&str] = &["-p", "zeta-bus", "--lib", "exchange::tests"];
 
 /// All bugs.
-pub const BUGS: [Bug; 8] = [
+pub const BUGS: [Bug; 9] = [
     bug(
         "a sender does not look at the end of its chain",
         OUTBOX,
@@ -71,5 +71,12 @@ pub const BUGS: [Bug; 8] = [
         "Some((sequence, sum)) if sequence == cursor.sequence => sum == cursor.sum,",
         "Some((sequence, _)) if sequence == cursor.sequence => true,",
         CORE_TESTS,
+    ),
+    bug(
+        "a message that was sent again is the one that was read",
+        INBOX,
+        "&carried.counter.to_le_bytes()[..]",
+        "&0_u64.to_le_bytes()[..]",
+        EXCHANGE_TESTS,
     ),
 ];

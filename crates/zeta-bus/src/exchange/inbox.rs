@@ -136,7 +136,7 @@ impl Inbox {
                 };
             }
             (Stage::Placing(ends), Answer::Message(there)) => {
-                let at_cursor = there.map(|there| (there.sequence, hash(&there.body)));
+                let at_cursor = there.map(|there| (there.sequence, sum_of(&there)));
                 let (cluster, Ends { epoch, last }) = (&self.cluster, ends);
                 let seen = StoreSeen { cluster, epoch, last, at_cursor };
                 if decide_read(self.cursor.as_ref(), &seen) == 0 {
@@ -148,7 +148,7 @@ impl Inbox {
                 self.finish(known.bus)?;
                 self.count_in(known, &carried, state)?;
                 let (cluster, sequence) = (self.cluster.clone(), carried.sequence);
-                let sum = hash(&carried.body);
+                let sum = sum_of(&carried);
                 self.cursor = Some(Cursor { cluster, epoch, sequence, sum });
                 self.unsaved += 1;
                 if self.unsaved >= SAVE_EVERY {
@@ -304,4 +304,10 @@ fn recipients(known: &Known<'_>, header: &Header<'_>) -> Vec<String> {
 fn known_of(line: &str) -> Option<(String, i64)> {
     let (id, until_us) = line.split_once(' ')?;
     Some((id.to_owned(), until_us.parse().ok()?))
+}
+
+/// The sum that says whether the message in one place of the store is still the one that was read.
+/// One that was sent again after a loss may be in its old place, behind others that are new.
+fn sum_of(carried: &Carried) -> u64 {
+    hash(&[&carried.counter.to_le_bytes()[..], &carried.body].concat())
 }

@@ -44,6 +44,8 @@ pub struct Carried {
     pub verified: std::result::Result<(), String>,
     /// The life that it had left when it was sent, in ms.
     pub left_ms: Option<u64>,
+    /// The number of this sending: another one each time that its node sends a message.
+    pub counter: u64,
     /// The bytes of its file.
     pub body: Vec<u8>,
 }

@@ -250,16 +250,16 @@ async fn carried(wire: &Wire, stored: Stored) -> Result<Option<Carried>> {
         wire.last(&card).await?;
         opened = wire.open(stored)?;
     }
-    let (verified, left_ms) = match opened {
+    let (verified, left_ms, counter) = match opened {
         Ok(value) => {
             let left_ms = value.envelope.extra.get(LEFT).and_then(|text| text.parse().ok());
             let verified = match value.trust {
                 Trust::Verified => Ok(()),
                 other => Err(other.word().to_owned()),
             };
-            (verified, left_ms)
+            (verified, left_ms, value.envelope.counter)
         }
-        Err((_, dropped)) => (Err(dropped.to_string()), None),
+        Err((_, dropped)) => (Err(dropped.to_string()), None, 0),
     };
-    Ok(Some(Carried { sequence, node, verified, left_ms, body }))
+    Ok(Some(Carried { sequence, node, verified, left_ms, counter, body }))
 }
