@@ -192,6 +192,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
 
+    use nkeys::KeyPair;
     use zeta_core::record::Fields;
 
     use super::*;
@@ -267,7 +268,9 @@ mod tests {
         let line = format!("strict\nb {}\n", b.identity.public_key());
         std::fs::write(&file, line).unwrap();
         assert_eq!(trust(&signer(&dir_a, "a"), &card(&b)), Trust::Verified);
-        for bad in ["b", "b U", "b SUAAA", "../b UAAA", "b UA\nb UB"] {
+        let [key, other] = [(); 2].map(|()| KeyPair::new_user().public_key());
+        let (outside, twice) = (format!("../b {key}"), format!("b {key}\nb {other}"));
+        for bad in ["b", "b U", "b SUAAA", &outside, &twice] {
             std::fs::write(&file, bad).unwrap();
             assert!(Keys::load(&dir_a.0).is_err(), "{bad}");
         }
