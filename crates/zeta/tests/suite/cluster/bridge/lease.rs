@@ -185,7 +185,11 @@ fn a_child_that_outlives_its_wrapper_holds_the_lease_until_it_ends() {
     let record = || {
         std::fs::read_to_string(a.sandbox.state.join("nodes/node-a/job.lock")).unwrap_or_default()
     };
-    a.wait_until("its child works", |_| record().contains("child_pid:"));
+    // The record names the child before it may begin, and it ends if its wrapper does before that.
+    a.wait_until("its child works", |_| {
+        let name = std::fs::read(format!("/proc/{}/comm", value(&record(), "child_pid")));
+        name.is_ok_and(|name| name == b"sleep\n")
+    });
     let child: u32 = value(&record(), "child_pid").parse().unwrap();
     signal(holder.id(), Signal::KILL);
     holder.wait().unwrap();

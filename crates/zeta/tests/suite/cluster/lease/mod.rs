@@ -1,5 +1,6 @@
 //! Leases of the cluster: the verbs on real servers, with a tree and an identity for each node.
 
+mod crowd;
 mod memory;
 mod scenes;
 mod verbs;
