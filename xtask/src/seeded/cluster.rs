@@ -16,7 +16,7 @@ const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::test
 const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
 
 /// All bugs.
-pub const BUGS: [Bug; 33] = [
+pub const BUGS: [Bug; 37] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
@@ -266,5 +266,33 @@ pub const BUGS: [Bug; 33] = [
         "match since.elapsed() < LOSS_LASTS {",
         "match since.elapsed() > LOSS_LASTS {",
         &["-p", "zeta", "--test", "suite", "cluster::bridge::store::a_store_that_shows"],
+    ),
+    bug(
+        "the check of a dead holder of the cluster passes",
+        "crates/zeta-state/src/lease/cluster/holder.rs",
+        "Checked::Good { .. }) && life(record) == ProcessState::Dead",
+        "Checked::TooLate) && life(record) == ProcessState::Dead",
+        &["-p", "zeta", "--test", "suite", "cluster::lease::verbs::a_command_holds"],
+    ),
+    bug(
+        "a bridge leaves the record of a grant that was passed on",
+        "crates/zeta-cluster/src/bridge/leases.rs",
+        "record.fencing_token < granted.fencing_token",
+        "record.fencing_token > granted.fencing_token",
+        &["-p", "zeta", "--test", "suite", "bridge::kill::a_verb_of_a_claim"],
+    ),
+    bug(
+        "a grant that is given back keeps its record",
+        "crates/zeta-state/src/lease/acquire/elsewhere.rs",
+        "section.take_in(section.node().as_fd(), &file).is_ok()",
+        "!file.is_empty()",
+        &["-p", "zeta", "--test", "suite", "bridge::kill::an_acquire"],
+    ),
+    bug(
+        "the store is not told to whom a claim was handed over",
+        "crates/zeta-bus/src/claim/acquire.rs",
+        "extra: vec![(key::FROM.to_owned(), quote(to.as_str()))],",
+        "extra: Vec::new(),",
+        &["-p", "zeta", "--test", "suite", "cluster::lease::verbs::a_claim_of_the_cluster_is"],
     ),
 ];

@@ -16,8 +16,9 @@ use zeta_os::ends::Ends;
 use zeta_os::error::{Kind, Result as OsResult};
 use zeta_os::process;
 use zeta_state::directory::copied::BridgeDir;
-use zeta_state::directory::guard;
-use zeta_state::lease::observe;
+use zeta_state::directory::guard::{self, Section};
+use zeta_state::lease::cluster::deadline_of;
+use zeta_state::lease::{HolderSection, observe};
 
 use super::copies::Place;
 use super::readable::Readable;
@@ -265,12 +266,25 @@ impl Bridge<'_> {
                     _ => Holder::Alive(record.processes),
                 }
             }
+            LocalObserved::Ours(record, ..) if is_replaced(&record, granted) => {
+                match section.map(|section| self.remove_replaced(section, &record)) {
+                    Some(Ok(())) => Holder::Gone,
+                    // It counts here, so that no other node may be granted the lease.
+                    _ => Holder::Alive(Processes::default()),
+                }
+            }
             LocalObserved::Ours(..) | LocalObserved::Absent => Holder::Gone,
             // What cannot be read may be the holder's.
             LocalObserved::Foreign { .. } | LocalObserved::Damaged(..) => {
                 Holder::Alive(Processes::default())
             }
         }
+    }
+
+    /// Removes the record of a grant that the store has replaced.
+    fn remove_replaced(&self, section: Section<'_>, record: &Record) -> OsResult<()> {
+        let (lease, token) = (&record.lease, record.fencing_token);
+        HolderSection { ctx: self.ctx, section, lease, token, limit: ENTER }.remove_replaced()
     }
 
     /// The processes of a holder that have not ended, one of which may have.
@@ -346,6 +360,12 @@ impl Bridge<'_> {
             (self.log)(Level::Info, &text);
         }
     }
+}
+
+/// Reports whether a record is that of an earlier grant of the cluster than the one in the store.
+/// The node that passed it on was stopped before it wrote the new record, or had no answer.
+fn is_replaced(record: &Record, granted: &Record) -> bool {
+    deadline_of(record).is_some() && record.fencing_token < granted.fencing_token
 }
 
 /// What the records of this node say of the holder of a lease.

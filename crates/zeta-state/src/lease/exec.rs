@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use zeta_core::layout;
-use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Record, decide_check};
+use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Record};
 use zeta_core::name::RecordName;
 
 use super::joint::Found;
@@ -16,7 +16,7 @@ use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
 use crate::directory::sight;
 use crate::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
-use crate::lease::cluster::{deadline_of, of_cluster};
+use crate::lease::cluster::{check, deadline_of, of_cluster};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
 use zeta_os::relay::Relay;
@@ -306,7 +306,7 @@ pub fn run_fenced(
         return lost();
     };
     let seen = Found::find(&section, lease, token, &ctx.host)?.observed;
-    match decide_check(&seen, token, &ctx.at(host::reading())) {
+    match check(&seen, token, &ctx.at(host::reading())) {
         Checked::Good { .. } => {}
         Checked::Lost(lost) => {
             return Ok(ExecOutcome::Lost(lost_to(&at.tree.base, &at.node, lease, token, lost)));

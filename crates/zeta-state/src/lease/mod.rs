@@ -19,7 +19,7 @@ use zeta_core::history::Event;
 use zeta_core::layout;
 use zeta_core::lease::{
     Checked, FencingToken, Loss, Lost, Observed, Past, Record, Released, Said, Standing,
-    decide_break, decide_check, decide_loss, judge, judge_past,
+    decide_break, decide_loss, judge, judge_past,
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
@@ -281,7 +281,7 @@ impl NodeHandle<'_> {
     pub fn check(&self, lease: &RecordName, token: FencingToken) -> HolderResult<Checked> {
         let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
         let seen = find_outside(&self.tree.base, &self.node, lease, token, bytes)?;
-        match decide_check(&seen, token, &self.ctx.now()) {
+        match cluster::check(&seen, token, &self.ctx.now()) {
             Checked::Lost(lost) => {
                 Ok(Err(lost_to(&self.tree.base, &self.node, lease, token, lost)))
             }

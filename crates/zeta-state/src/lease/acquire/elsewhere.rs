@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zeta_core::cluster::lease::{Entry, Op, Outcome as Decided};
 use zeta_core::evidence::ProcessState;
+use zeta_core::layout;
 use zeta_core::lease::{AcquireRequest, Cause, Held, Observed, Record};
 use zeta_core::time::{Now, format_duration, format_utc};
 
@@ -19,6 +20,7 @@ use crate::directory::guard::Section;
 use crate::lease::cluster::{
     Ask, CALL_LIMIT, Cluster, give_back, local_record, scope_of, seen_there,
 };
+use crate::lease::read_only;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
 use zeta_os::{host, process};
@@ -99,9 +101,23 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// Gives back what the store has granted: the local record could not be written.
+    /// Gives back what the store has granted: the local record could not be written. One that was
+    /// written nevertheless goes first: without a grant it would count until its deadline.
     pub(super) fn undo_in_cluster(&self, section: &Section<'_>, record: &Record) {
-        if scope_of(record).is_some() {
+        if scope_of(record).is_none() {
+            return;
+        }
+        let file = layout::lease_file(&record.lease);
+        let is_gone = match section.read(layout::RECORD_MAX) {
+            Ok(bytes) => match read_only(bytes, &record.lease) {
+                Observed::Ours(written, ..) if written.lease_id == record.lease_id => {
+                    section.take_in(section.node().as_fd(), &file).is_ok()
+                }
+                _ => true,
+            },
+            Err(_) => false,
+        };
+        if is_gone {
             let place = (section.base(), section.node());
             let _ = give_back(self.handle.at.ctx, place, record, CALL_LIMIT);
         }

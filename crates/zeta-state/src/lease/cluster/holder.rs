@@ -8,9 +8,11 @@ use std::time::Duration;
 use zeta_core::cluster::lease::{Grant, Op, Outcome, deadline_ns};
 use zeta_core::evidence::ProcessState;
 use zeta_core::history::Event;
-use zeta_core::lease::{Lost, Observed, Past, Record, Successor};
+use zeta_core::lease::{
+    Checked, FencingToken, Lost, Observed, Past, Record, Successor, decide_check,
+};
 use zeta_core::name::RecordName;
-use zeta_core::time::{NS_PER_MS, format_duration};
+use zeta_core::time::{NS_PER_MS, Now, format_duration};
 
 use super::{Answered, Ask, CALL_LIMIT, RENEW_LIMIT, local_record, observed_of, scope_of};
 use crate::context::Context;
@@ -20,12 +22,27 @@ use crate::directory::trusted_dir::TrustedDir;
 use crate::lease::joint::Found;
 use crate::lease::{HolderResult, HolderSection, LostTo, Renewal};
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::host;
+use zeta_os::{host, process};
 
 /// Returns the record of a grant that the store of the cluster has, too.
 pub fn of_cluster(observed: &Observed) -> Option<&Record> {
     let Observed::Ours(record, ..) = observed else { return None };
     scope_of(record).is_some().then_some(record)
+}
+
+/// As [`decide_check`]. A dead holder of the cluster has lost its lease, although its record
+/// stands: the bridge of its node may have freed it, and no other holder replaces the record here.
+pub fn check(observed: &Observed, token: FencingToken, now: &Now) -> Checked {
+    let checked = decide_check(observed, token, now);
+    let life = |record: &Record| process::life(&record.processes, now.host);
+    match of_cluster(observed) {
+        Some(record)
+            if matches!(checked, Checked::Good { .. }) && life(record) == ProcessState::Dead =>
+        {
+            Checked::Lost(Lost { by: None })
+        }
+        _ => checked,
+    }
 }
 
 /// Gives a grant back in the store. An end that cannot be written comes with the TTL.
@@ -126,12 +143,18 @@ impl HolderSection<'_> {
     }
 
     /// Ends a grant that was passed on in the store and could not be written here: the old token is
-    /// void, and no local record has the new one.
+    /// void. The record goes first: without a grant it would count until its deadline.
     pub(crate) fn undo_in_cluster(&self, found: &Found, record: &Record) {
-        if scope_of(record).is_some() {
+        if scope_of(record).is_some() && self.end_lost(found, Lost { by: None }).is_ok() {
             let _ = give_back(self.ctx, self.place(), record, self.patience());
-            let _ = self.end_lost(found, Lost { by: None });
         }
+    }
+
+    /// Removes the record of a grant of the cluster that its store has replaced by a later one, as
+    /// after a handover that was killed before it wrote the record.
+    pub fn remove_replaced(&self) -> Result<()> {
+        let found = Found::find(&self.section, self.lease, self.token, &self.ctx.host)?;
+        self.end_lost(&found, Lost { by: None }).map(|_| ())
     }
 
     /// Removes the local record of a grant that the store has no more.

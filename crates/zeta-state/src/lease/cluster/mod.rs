@@ -29,7 +29,7 @@ use zeta_core::record::Damage;
 
 use self::drive::State;
 pub use self::drive::{Answered, Ask};
-pub use self::holder::{broken_here_only, deadline_of, give_back, of_cluster};
+pub use self::holder::{broken_here_only, check, deadline_of, give_back, of_cluster};
 pub use self::wait::wait_in_cluster;
 use crate::context::Context;
 use crate::directory::tree::read;

@@ -9,7 +9,7 @@
 //! Read `scene` for what is called, `trace` for how a fault is made, `verdict` for who judges.
 
 mod bus;
-mod fault;
+pub mod fault;
 mod handover;
 mod hooks;
 mod joint;
@@ -17,7 +17,7 @@ mod moment;
 mod note;
 mod sandbox;
 mod scene;
-mod trace;
+pub mod trace;
 mod tree;
 mod verdict;
 

@@ -65,6 +65,11 @@ pub fn works(sandbox: &Sandbox) -> bool {
 /// Runs a verb and returns its calls.
 pub fn record(sandbox: &Sandbox, args: &[&str]) -> (Out, Vec<Point>) {
     let (out, trace) = traced(sandbox, &[], args);
+    (out, points_of(&trace))
+}
+
+/// The calls in the trace of a clean run, from the first one of our own code on.
+pub fn points_of(trace: &str) -> Vec<Point> {
     let mut counts = BTreeMap::<&str, usize>::new();
     let mut started = false;
     let mut points = Vec::new();
@@ -79,7 +84,7 @@ pub fn record(sandbox: &Sandbox, args: &[&str]) -> (Out, Vec<Point>) {
         }
     }
     mark_history(&mut points);
-    (out, points)
+    points
 }
 
 /// Marks the calls from the first one that names the log of the history to the last one of these;

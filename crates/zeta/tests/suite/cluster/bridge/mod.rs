@@ -2,6 +2,7 @@
 
 mod copy;
 mod hostile;
+mod kill;
 mod lease;
 mod loss;
 mod much;
