@@ -16,7 +16,7 @@ const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::test
 const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
 
 /// All bugs.
-pub const BUGS: [Bug; 37] = [
+pub const BUGS: [Bug; 38] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
@@ -224,6 +224,13 @@ pub const BUGS: [Bug; 37] = [
         "            (None, Some(last)) => judge_node(last, at.mark(value)),",
         "            (None, Some(_)) => Order::Newer,",
         &["-p", "zeta", "--test", "suite", "bridge::replay::an_old_value"],
+    ),
+    bug(
+        "a node leaves what another hand wrote under its subjects",
+        "crates/zeta-cluster/src/bridge/send.rs",
+        "stored.sequence < sequence",
+        "stored.sequence > sequence",
+        &["-p", "zeta", "--test", "suite", "bridge::replay::what_another_hand"],
     ),
     bug(
         "an older value of a lease is taken",
