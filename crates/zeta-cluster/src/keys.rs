@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use nkeys::KeyPair;
+use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
+use nkeys::KeyPairType;
 use zeta_core::cluster::envelope::{Checked, SIGNATURE_LEN};
 use zeta_core::name::Label;
 use zeta_os::error::Result;
@@ -28,7 +29,8 @@ const BYTES_MAX: u64 = 2 << 20;
 /// The keys that are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys {
-    known: BTreeMap<Label, String>,
+    /// The text of each, and the key that it means: to read it takes a part of the time of a check.
+    known: BTreeMap<Label, (String, VerifyingKey)>,
     /// Only the operator adds keys.
     pub strict: bool,
     path: PathBuf,
@@ -83,25 +85,25 @@ impl Keys {
     pub fn add(&mut self, line: &str) -> Option<()> {
         let (node, key) = line.split_once(char::is_whitespace)?;
         let (node, key) = (node.parse::<Label>().ok()?, key.trim());
-        is_public_key(key).then_some(())?;
+        let read = read_key(key)?;
         // Two keys for one node would both count.
-        self.known.insert(node, key.to_owned()).is_none().then_some(())
+        self.known.insert(node, (key.to_owned(), read)).is_none().then_some(())
     }
 
     /// The key of a node.
     pub fn of(&self, node: &Label) -> Option<&str> {
-        self.known.get(node).map(String::as_str)
+        self.known.get(node).map(|(text, _)| text.as_str())
     }
 
     /// The nodes with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&Label, &str)> {
-        self.known.iter().map(|(node, key)| (node, key.as_str()))
+        self.known.iter().map(|(node, (text, _))| (node, text.as_str()))
     }
 
     /// Checks a signature of a node.
     pub fn check(&self, node: &Label, bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Checked {
-        match self.of(node) {
-            Some(key) => check(key, bytes, signature),
+        match self.known.get(node) {
+            Some((_, key)) => verify(key, bytes, signature),
             None => Checked::NoKey,
         }
     }
@@ -112,9 +114,7 @@ impl Keys {
     /// # Errors
     /// The file cannot be read or written.
     pub fn pin(&mut self, node: &Label, key: &str) -> Result<bool> {
-        if !is_public_key(key) {
-            return Ok(false);
-        }
+        let Some(read) = read_key(key) else { return Ok(false) };
         temp_file::private_dir(&self.path).map_err(|error| broken(&self.path, &error))?;
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let lock = std::fs::File::open(dir).map_err(|error| broken(&self.path, &error))?;
@@ -143,18 +143,31 @@ impl Keys {
         }
         temp_file::keep(&self.path, TEMP, text.as_bytes())
             .map_err(|error| broken(&self.path, &error))?;
-        self.known.insert(node.clone(), key.to_owned());
+        self.known.insert(node.clone(), (key.to_owned(), read));
         Ok(true)
     }
 }
 
 /// Checks a signature of a key.
 pub fn check(key: &str, bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Checked {
-    let good = KeyPair::from_public_key(key).is_ok_and(|key| key.verify(bytes, signature).is_ok());
-    if good { Checked::Good } else { Checked::Wrong }
+    read_key(key).map_or(Checked::Wrong, |key| verify(&key, bytes, signature))
+}
+
+fn verify(key: &VerifyingKey, bytes: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Checked {
+    match key.verify(bytes, &Signature::from_bytes(signature)) {
+        Ok(()) => Checked::Good,
+        Err(_) => Checked::Wrong,
+    }
 }
 
 /// Reports whether a text is the public key of a user.
 pub fn is_public_key(text: &str) -> bool {
-    text.starts_with('U') && text.len() == 56 && KeyPair::from_public_key(text).is_ok()
+    read_key(text).is_some()
+}
+
+/// Reads the public key of a user.
+fn read_key(text: &str) -> Option<VerifyingKey> {
+    let (kind, bytes) = nkeys::from_public_key(text).ok()?;
+    let is_user = KeyPairType::from(kind) == KeyPairType::User && text.len() == 56;
+    VerifyingKey::from_bytes(&bytes).ok().filter(|_| is_user)
 }

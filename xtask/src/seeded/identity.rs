@@ -31,8 +31,8 @@ pub const BUGS: [Bug; 9] = [
     bug(
         "two keys count for one node",
         KEYS,
-        "self.known.insert(node, key.to_owned()).is_none().then_some(())",
-        "self.known.insert(node, key.to_owned());
+        "self.known.insert(node, (key.to_owned(), read)).is_none().then_some(())",
+        "self.known.insert(node, (key.to_owned(), read));
         Some(())",
         CLUSTER_TESTS,
     ),

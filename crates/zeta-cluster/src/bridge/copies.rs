@@ -345,7 +345,11 @@ impl Peer {
             let text = "this tree has a directory of its own with the name of that node";
             return Ok(Err(text.to_owned()));
         };
-        let before = about(dir, at.tree, item);
+        // A value that is newer than one of this run was not seen before.
+        let before = match self.known.contains_key(item) && *item != Item::Card {
+            true => None,
+            false => about(dir, at.tree, item),
+        };
         let about = at.about(value, before.as_ref());
         if before.as_ref() == Some(&about) {
             return Ok(Ok(()));

@@ -20,6 +20,9 @@ use super::readable::Readable;
 /// Most names that are looked at in a directory.
 const NAMES_MAX: usize = 16 * ENTRIES_MAX;
 
+/// Most records that are kept from a look until they are sent.
+const FRESH_MAX: usize = 64;
+
 /// The records of this node, as they were seen last.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -37,6 +40,8 @@ pub(super) struct Directory {
     damaged: BTreeSet<Item>,
     /// Those that do not, because there are more than a node may send.
     pub(super) unsent: BTreeSet<Item>,
+    /// The bytes of some that were looked at last.
+    fresh: BTreeMap<Item, Vec<u8>>,
 }
 
 impl Directory {
@@ -48,8 +53,9 @@ impl Directory {
         let watcher =
             DirectoryWatcher::new().filter(|watcher| watcher.follow(node.as_fd()).is_some());
         let readable = Readable::new(watcher.as_ref().map(|watcher| watcher.as_fd()))?;
-        let (dirty, records, damaged, unsent) = Default::default();
-        Ok(Directory { tree, node, watcher, readable, dirty, all: true, records, damaged, unsent })
+        let (dirty, records, damaged, unsent, fresh) = Default::default();
+        let all = true;
+        Ok(Directory { tree, node, watcher, readable, dirty, all, records, damaged, unsent, fresh })
     }
 
     /// Returns whether the directory of this node, or the whole tree, is gone, or another one
@@ -101,6 +107,7 @@ impl Directory {
         stored: &BTreeMap<Item, Stored>,
     ) -> Result<(bool, Option<Error>)> {
         let mut failed = None;
+        self.fresh.clear();
         if std::mem::take(&mut self.all) {
             let listing = list(self.node.as_fd(), NAMES_MAX, &self.node.path)?;
             let mut there: BTreeSet<Item> =
@@ -130,6 +137,9 @@ impl Directory {
                 Ok(Some(bytes)) => {
                     self.damaged.remove(&item);
                     self.records.insert(item.clone(), Local::of(&item, &bytes));
+                    if self.fresh.len() < FRESH_MAX {
+                        self.fresh.insert(item, bytes);
+                    }
                 }
                 Ok(None) => _ = self.records.remove(&item),
                 // It may be there: it is not told as gone, and looked at again.
@@ -142,11 +152,23 @@ impl Directory {
         Ok((has_lease, failed))
     }
 
+    /// Returns a record that travels, as it was looked at last if that is known. What changed since
+    /// then is a hint of its own.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub(super) fn take(&mut self, item: &Item) -> Result<Option<Vec<u8>>> {
+        match self.fresh.remove(item) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.read(item),
+        }
+    }
+
     /// Reads a record that travels; none if it is gone, or damaged.
     ///
     /// # Errors
     /// The tree cannot be read.
-    pub(super) fn read(&mut self, item: &Item) -> Result<Option<Vec<u8>>> {
+    fn read(&mut self, item: &Item) -> Result<Option<Vec<u8>>> {
         let Some(file) = item.file() else { return Ok(None) };
         let subject = Subject::State { node: self.node.name.clone(), item: item.clone() };
         let max = body_max(&subject);

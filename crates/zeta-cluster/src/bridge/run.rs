@@ -18,7 +18,7 @@ use super::feed::{Arrived, Feed};
 use super::judge::read_meta;
 use super::readable::Readable;
 use super::send::boot_ms;
-use super::wire::{End, Opened, Result, Wire, back_off};
+use super::wire::{End, Opened, Result, Wire, back_off, due_at};
 use super::{Bridge, Level};
 use crate::api::Stored;
 use crate::connection::Connection;
@@ -289,7 +289,7 @@ impl Bridge<'_> {
                 self.mail.look_soon();
                 self.mail.work(wire).await
             }
-            () = sleep_until(due) => {
+            () = due_at(due) => {
                 self.do_due(wire, feed).await?;
                 self.read_again_if_due(wire, feed).await
             }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
+use zeta_core::cluster::envelope::Gone;
 use zeta_core::cluster::local::{Local, Send, Stored, decide_sends};
 use zeta_core::cluster::subject::{Item, Stream, Subject};
 use zeta_core::name::Label;
@@ -17,6 +19,25 @@ use crate::signer::Received;
 
 /// When the values of this node are read, after another hand wrote one.
 const OWN_SOON: Duration = Duration::from_secs(1);
+
+/// So many writes are on their way at once.
+const TOGETHER: usize = 16;
+
+/// A write that is ready.
+struct Outgoing {
+    item: Item,
+    subject: Subject,
+    expected: u64,
+    counter: u64,
+    body: Vec<u8>,
+    gone: Option<Gone>,
+}
+
+impl Outgoing {
+    async fn write(&self, wire: &Wire) -> Result<Put> {
+        wire.write(&self.subject, self.expected, self.counter, &self.body, self.gone).await
+    }
+}
 
 /// A time by the boot clock, in ms.
 pub(super) fn boot_ms() -> u64 {
@@ -88,40 +109,46 @@ impl Bridge<'_> {
         }
         let Directory { records, unsent, .. } = &self.directory;
         let sends = decide_sends(records, unsent, &self.sent, boot_ms());
-        for (item, send) in sends {
-            if !self.send_one(wire, item, send).await? {
+        for some in sends.chunks(TOGETHER) {
+            let outgoing: Vec<_> =
+                some.iter().filter_map(|send| self.prepare(wire, send)).collect();
+            // Each begins in its turn, and none waits for the answer to another one.
+            let puts = join_all(outgoing.iter().map(|one| one.write(wire))).await;
+            let mut goes_on = true;
+            for (one, put) in outgoing.into_iter().zip(puts) {
+                goes_on &= self.take_answer(wire, one, put?).await?;
+            }
+            if !goes_on {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Sends one record; false if the store takes none now.
-    async fn send_one(&mut self, wire: &Wire, item: Item, send: Send) -> Result<bool> {
-        // Read again: it may have changed since.
-        let body = match send {
-            Send::Put => match self.directory.read(&item) {
-                Ok(Some(body)) => body,
-                Ok(None) => return Ok(true),
+    /// Makes a write ready; none if there is nothing to be written.
+    fn prepare(&mut self, wire: &Wire, (item, send): &(Item, Send)) -> Option<Outgoing> {
+        let (body, gone) = match send {
+            Send::Put => match self.directory.take(item) {
+                Ok(body) => (body?, None),
                 Err(error) => {
                     self.fault(&error.text);
-                    return Ok(true);
+                    return None;
                 }
             },
-            Send::Gone(_) => Vec::new(),
+            Send::Gone(how) => (Vec::new(), Some(*how)),
         };
-        let gone = match send {
-            Send::Put => None,
-            Send::Gone(how) => Some(how),
-        };
-        let expected = self.sent.get(&item).map_or(0, |stored| stored.sequence);
-        let subject = self.subject(item.clone());
-        let counter = wire.signer.next_counter();
-        let put = wire.write(&subject, expected, counter, &body, gone).await?;
-        let record = gone.is_none().then(|| Local::of(&item, &body));
+        let expected = self.sent.get(item).map_or(0, |stored| stored.sequence);
+        let (subject, counter) = (self.subject(item.clone()), wire.signer.next_counter());
+        Some(Outgoing { item: item.clone(), subject, expected, counter, body, gone })
+    }
+
+    /// Takes what became of a write; false if the store takes none now.
+    async fn take_answer(&mut self, wire: &Wire, one: Outgoing, put: Put) -> Result<bool> {
+        let Outgoing { item, subject, body, gone, .. } = one;
         match put {
             Put::Stored(sequence) => {
                 self.status.sent += 1;
+                let record = gone.is_none().then(|| Local::of(&item, &body));
                 let stored = Stored { sequence, record, at_ms: boot_ms() };
                 self.sent.insert(item, stored);
                 Ok(true)

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
 use zeta_core::cluster::envelope::Gone;
 use zeta_core::cluster::subject::{Stream, Subject, lease_pattern};
 use zeta_core::name::{Label, RecordName};
@@ -214,9 +215,25 @@ pub(super) fn back_off(attempt: u32, random: u64) -> Duration {
     Duration::from_millis(longest_ms / 2 + random % (longest_ms / 2))
 }
 
+/// Waits until a moment. One that is there is not waited for: a timer has a tick of 1 ms.
+pub(super) async fn due_at(at: Instant) {
+    if at > Instant::now() {
+        sleep_until(at).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_due_waits_for_no_tick_of_a_timer() {
+        let now = Instant::now();
+        assert_eq!(due_at(now).now_or_never(), Some(()));
+        assert_eq!(due_at(now + Duration::from_secs(60)).now_or_never(), None);
+    }
 
     #[test]
     fn a_bridge_waits_longer_each_time_and_half_a_minute_at_most() {
