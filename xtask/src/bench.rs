@@ -18,7 +18,7 @@ const BEGIN: &str = "<!-- written by 'cargo xtask bench' -->\n";
 const END: &str = "<!-- end of what 'cargo xtask bench' wrote -->\n";
 
 /// The benches, in the order of the page.
-const BENCHES: [&str; 12] = [
+const BENCHES: [&str; 13] = [
     "oneshot",
     "peers",
     "library",
@@ -30,6 +30,7 @@ const BENCHES: [&str; 12] = [
     "page",
     "bus",
     "creds",
+    "cluster_lease",
     SCALE,
 ];
 
@@ -55,6 +56,17 @@ pub fn scale() -> Result<bool> {
     let (table, plan) = measure(&[SCALE], &run::target_dir().join("anchors"))?;
     write(SCALE_PAGE, &scale_figures(&table, &plan))?;
     Ok(true)
+}
+
+/// `cargo xtask bench NAME`: runs one bench, which prints what it measures.
+pub fn one(bench: &str) -> Result<bool> {
+    needs::provide_anchors()?;
+    let anchors = run::target_dir().join("anchors");
+    if bench == "cluster_lease" || bench == "servers" {
+        clients(&anchors)?;
+    }
+    let (table, _) = measure(&[bench], &anchors)?;
+    Ok(!table.lines().any(|line| line.ends_with("\tMISSED")))
 }
 
 /// Runs benches; returns the rows that they printed, and the plan for many nodes.

@@ -39,6 +39,7 @@ usage: cargo xtask <chore>
   evidence   write docs/evidence.md: the tests, the seeded bug and the figure of each rule
   bench   measure beside the anchors and write the figures into docs/performance.md
           bench scale   what many nodes cost a server, into docs/scale.md
+          bench NAME    one bench alone, which only prints: bridge, cluster_lease, …
   seeded-bugs [PART]   put known bugs into a copy, one at a time; the tests must catch each;
           PART is one of a name, or of the path of a file
   mutants [PART]   change decisions and publishing in small ways; the tests must notice 95 %
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         ["costs", "--write"] => costs::run(true),
         ["bench"] => bench::run(),
         ["bench", "scale"] => bench::scale(),
+        ["bench", name] => bench::one(name),
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
         ["mutants"] => mutants::run(None),

@@ -11,7 +11,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use zeta_cluster::identity::Identity;
-use zeta_cluster::member::Member;
 use zeta_cluster::store::Store;
 use zeta_cluster::{Setting, Write};
 
@@ -44,7 +43,7 @@ impl Node {
         let mut command = node.zeta(&["cluster", "bridge", "--server", &node.url]);
         node.bridge = Some(command.spawn().unwrap());
         let status = node.state().join("cluster/status");
-        wait(|| read(&status).contains("state: \"connected\""));
+        wait("the bridge is connected", || read(&status).contains("state: \"connected\""));
         node
     }
 
@@ -60,7 +59,7 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zeta"));
         command.args(args).env("HOME", &self.dir).env("ZETA_STATE_DIR", self.state());
         command.env("ZETA_BUS_DIR", self.dir.join("bus"));
-        command.env("ZETA_CLUSTER_DIR", self.identity());
+        command.env("ZETA_CLUSTER_DIR", self.identity()).env("ZETA_CLUSTER_SERVER", &self.url);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
@@ -104,10 +103,10 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-fn wait(so: impl Fn() -> bool) -> Duration {
+fn wait(what: &str, so: impl Fn() -> bool) -> Duration {
     let begun = Instant::now();
     while !so() {
-        assert!(begun.elapsed() < LIMIT, "it does not come");
+        assert!(begun.elapsed() < LIMIT, "it does not come: {what}");
         std::thread::sleep(Duration::from_micros(50));
     }
     begun.elapsed()
@@ -160,7 +159,7 @@ fn file_to_file(a: &Node, b: &Node) -> Vec<Duration> {
             // Beyond the time in which changes are collected.
             std::thread::sleep(Duration::from_millis(25));
             a.put("bench", number);
-            wait(|| read(&copy).contains(&format!("number: {number}\n")))
+            wait("the copy", || read(&copy).contains(&format!("number: {number}\n")))
         })
         .collect()
 }
@@ -181,34 +180,35 @@ fn busy(a: &Node, b: &Node) {
 }
 
 fn kills(a: &Node, b: &Node) -> Vec<Duration> {
-    let member = Member::open(&a.setting(), &a.identity()).unwrap();
-    let lease = "bench";
     let lock = a.state().join("nodes").join(a.name).join("bench.lock");
     let copy = b.state().join("cluster/leases/bench.lease");
     let kill = |pid: &str| {
         assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
     };
+    let key = |text: &str, key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+        line.unwrap_or_default().to_owned()
+    };
     (0..KILLS)
         .map(|_| {
-            let args = ["lease", "exec", lease, "--ttl", "60s", "--", "sleep", "600"];
-            let mut holder = a.zeta(&args).spawn().unwrap();
-            wait(|| {
-                let text = read(&lock);
-                text.contains("child_pid:") && text.contains(&format!("\npid: {}\n", holder.id()))
+            let args = ["lease", "exec", "bench", "--scope", "cluster", "--ttl", "60s", "--"];
+            let mut command = a.zeta(&args);
+            let mut holder = command.args(["sleep", "600"]).spawn().unwrap();
+            wait("the holder begins", || {
+                let record = read(&lock);
+                key(&record, "pid") == holder.id().to_string()
+                    && !key(&record, "child_pid").is_empty()
             });
             let record = read(&lock);
-            let scope =
-                format!("scope: \"cluster\"\nnode: \"{}\"\ncluster_epoch: 1\nend: true", a.name);
-            let name = lease.parse().unwrap();
-            let last = member.last_of_lease(&name).unwrap().map_or(0, |last| last.sequence);
-            let body = record.replace("end: true", &scope);
-            member.write_lease(&name, last, body.as_bytes()).unwrap();
-            wait(|| read(&copy).contains("kind: \"lease\""));
+            let token = key(&record, "fencing_token");
+            wait("its grant comes", || {
+                let copy = read(&copy);
+                key(&copy, "kind") == "\"lease\"" && key(&copy, "fencing_token") == token
+            });
             std::thread::sleep(Duration::from_millis(5));
-            let child = record.lines().find_map(|line| line.strip_prefix("child_pid: ")).unwrap();
             kill(&holder.id().to_string());
-            kill(child);
-            let took = wait(|| read(&copy).contains("ended: \"dead\""));
+            kill(&key(&record, "child_pid"));
+            let took = wait("it is freed", || key(&read(&copy), "ended") == "\"dead\"");
             holder.wait().unwrap();
             took
         })
