@@ -17,7 +17,7 @@ use super::{
     ClaimRequest, Claimant, bus_of, default_cluster_ttl_ms, default_ttl_ms, held, identify,
     judge_record, lease_place, record_of,
 };
-use crate::claim::holders::{HolderView, findings, leases, scope};
+use crate::claim::holders::{HolderView, PURPOSE, findings, leases, scope};
 use crate::claim::message::{claim_message, date_after, describe, set, unset};
 use crate::claim::note;
 use crate::directory::Bus;
@@ -201,7 +201,7 @@ impl ClaimContext<'_> {
         let ttl_ms = request.ttl_ms.unwrap_or(default_ms);
         let mut lease_request = new_request(self.handle.ctx, lease, ttl_ms)?;
         lease_request.in_cluster = request.in_cluster;
-        lease_request.purpose = Some(format!("claim of {}", request.item.as_str()));
+        lease_request.purpose = Some([PURPOSE, request.item.as_str()].concat());
         let mut announcement = Announcement::default();
         let mut wait = WaitOptions { limit_ms, on_wait };
         let granted = self.handle.acquire(&lease_request, &mut wait, &mut |record| {

@@ -1,5 +1,6 @@
 //! The holders of items: combines the grants of the tree with the messages of the bus.
 
+use zeta_core::bus::Address;
 use zeta_core::bus::claim::{Action, ClaimMessage, holders};
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::bus::item::{CLAIM_PREFIX, Item, path_item, space_of};
@@ -30,7 +31,11 @@ impl<'a> HolderView<'a> {
 
     /// Returns the holders of an item, and claims that cannot be read.
     pub(super) fn of_item(&self, item: &Item) -> Result<Holders> {
-        let Some(bus) = self.bus else { return Ok(Holders::default()) };
+        let Some(bus) = self.bus else {
+            let mut claimants = Vec::new();
+            self.add_elsewhere(item, &mut claimants)?;
+            return Ok(Holders { claimants, ..Holders::default() });
+        };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
         let Claims { messages, broken } = index.claims(item, host::wall_us())?;
@@ -38,6 +43,7 @@ impl<'a> HolderView<'a> {
         let mut claimants = self.by_messages(&messages, item.as_str());
         self.add_exclusive(bus, item, &mut claimants)?;
         self.add_sharers(bus, Some(item), &mut claimants)?;
+        self.add_elsewhere(item, &mut claimants)?;
         Ok(Holders { claimants, findings: findings(bus, &broken), note: None })
     }
 
@@ -96,12 +102,34 @@ impl<'a> HolderView<'a> {
         Ok(())
     }
 
+    /// Adds the claim of the cluster that another machine holds, by the copy of this one.
+    fn add_elsewhere(&self, item: &Item, claimants: &mut Vec<Claimant>) -> Result<()> {
+        let Some(handle) = self.handle else { return Ok(()) };
+        let view = handle.held_elsewhere(&item.lease(CLUSTER, None))?;
+        let held = view.filter(|view| view.holding_node().is_some());
+        held.into_iter().for_each(|view| push_elsewhere(claimants, item.as_str(), view));
+        Ok(())
+    }
+
+    /// As [`HolderView::add_elsewhere`], for all items; returns what could not be read.
+    fn add_all_elsewhere(&self, claimants: &mut Vec<Claimant>) -> Result<Vec<Error>> {
+        let Some(handle) = self.handle else { return Ok(Vec::new()) };
+        let (views, findings) = handle.all_elsewhere()?;
+        for view in views.into_iter().filter(|view| view.holding_node().is_some()) {
+            if let Some(item) = item_of(&view) {
+                push_elsewhere(claimants, item.as_str(), view);
+            }
+        }
+        Ok(findings)
+    }
+
     /// Returns the holders of all items, by item, and claims that cannot be read.
     pub(super) fn of_all(&self) -> Result<Holders> {
         let mut of_paths = Vec::new();
         self.add_paths(&mut of_paths)?;
         let Some(bus) = self.bus else {
-            return Ok(Holders { claimants: of_paths, ..Holders::default() });
+            let findings = self.add_all_elsewhere(&mut of_paths)?;
+            return Ok(Holders { claimants: of_paths, findings, note: None });
         };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
@@ -121,8 +149,10 @@ impl<'a> HolderView<'a> {
         }
         self.add_sharers(bus, None, &mut claimants)?;
         claimants.extend(of_paths);
+        let mut faults = self.add_all_elsewhere(&mut claimants)?;
+        faults.extend(findings(bus, &broken));
         claimants.sort_by(|a, b| (&a.item, &a.timestamp).cmp(&(&b.item, &b.timestamp)));
-        Ok(Holders { claimants, findings: findings(bus, &broken), note: None })
+        Ok(Holders { claimants, findings: faults, note: None })
     }
 
     /// Adds the claims on paths, one for each pattern.
@@ -192,6 +222,31 @@ impl<'a> HolderView<'a> {
     }
 }
 
+/// The item of a claim of the cluster. The store has no keys of a claim: the purpose names the
+/// item, and the name of the lease shows that it is the right one.
+fn item_of(view: &LeaseView) -> Option<Item> {
+    let purpose = record_of(view)?.purpose.as_deref()?;
+    let item = Item::new(purpose.strip_prefix(PURPOSE)?).ok()?;
+    (item.lease(CLUSTER, None) == view.lease).then_some(item)
+}
+
+/// Adds the claim of another machine, in place of the message that announced it here, which also
+/// says where the work is.
+fn push_elsewhere(claimants: &mut Vec<Claimant>, item: &str, view: LeaseView) {
+    let mut claim = Claimant::of_grant(item, view);
+    let is_label = |from: &str| Address::new(from).is_ok_and(|from| from.as_label() == claim.from);
+    let said = claimants.iter().position(|other| {
+        let is_same = other.from == claim.from || is_label(&other.from);
+        other.grant.is_none() && other.item == claim.item && is_same
+    });
+    if let Some(at) = said {
+        let said = claimants.remove(at);
+        (claim.from, claim.message) = (said.from, said.message);
+        (claim.branch, claim.worktree) = (said.branch, said.worktree);
+    }
+    claimants.push(claim);
+}
+
 /// Makes the findings about claims that cannot be read.
 pub(super) fn findings(bus: &Bus, broken: &[BrokenClaim]) -> Vec<Error> {
     let finding = |broken: &BrokenClaim| {
@@ -204,6 +259,9 @@ pub(super) fn findings(bus: &Bus, broken: &[BrokenClaim]) -> Vec<Error> {
     };
     broken.iter().map(finding).collect()
 }
+
+/// How the purpose of a claim begins; its item follows.
+pub(super) const PURPOSE: &str = "claim of ";
 
 /// What stands for the bus in the name of a claim of the cluster: a path of one machine means
 /// nothing on the others. No bus has this path, because it is not absolute.

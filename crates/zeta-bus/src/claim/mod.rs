@@ -24,7 +24,7 @@ use zeta_core::bus::note::Note;
 use zeta_core::bus::{Address, topic};
 use zeta_core::cluster::lease::TTL_DEFAULT_MS;
 use zeta_core::lease::{FencingToken, Observed, Record, Standing, TTL_SESSION_MS};
-use zeta_core::name::RecordName;
+use zeta_core::name::{Label, RecordName};
 
 use self::holders::HolderView;
 use self::note::NewNote;
@@ -34,6 +34,7 @@ use zeta_os::users;
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::trusted_dir::Sharing;
 use zeta_state::lease::LeaseView;
+use zeta_state::lease::cluster::{CopyOf, node_of};
 
 pub use acquire::{Acquired, Granted, Taken, acquire};
 pub use release::{Released, announce_end, hand_over, release, renew};
@@ -191,15 +192,27 @@ impl Claimant {
         Some(record_of(self.grant.as_deref()?)?.fencing_token)
     }
 
+    /// What is known of its grant as the copy of another machine's record.
+    pub fn copy(&self) -> Option<&CopyOf> {
+        self.grant.as_deref()?.copy.as_deref()
+    }
+
+    /// The node of a claim of the cluster.
+    pub fn node(&self) -> Option<Label> {
+        node_of(self.grant.as_deref()?)
+    }
+
     /// Returns the session that it is bound to.
     pub fn session(&self) -> Option<&str> {
         record_of(self.grant.as_deref()?)?.session.as_deref()
     }
 }
 
-/// Writes down which of the holders is the caller.
+/// Writes down which of the holders is the caller. An agent of another machine is never it.
 fn identify(claimants: &mut [Claimant], caller: &Caller<'_>) {
-    claimants.iter_mut().for_each(|claimant| claimant.identity = claimant.judge(caller));
+    for claimant in claimants.iter_mut().filter(|claimant| claimant.copy().is_none()) {
+        claimant.identity = claimant.judge(caller);
+    }
 }
 
 /// Judges whether the caller holds the claim in this record.

@@ -11,7 +11,7 @@ use zeta_core::time::{format_duration, moment, parse_utc};
 use super::{ClaimRequest, Claimant, Granted, Holders, Released, Taken};
 use zeta_os::error::{Error, Kind};
 use zeta_os::host::wall_us;
-use zeta_state::lease::report::standing_word;
+use zeta_state::lease::report as lease_report;
 
 /// The keys of [`granted`] and [`released`] that the original writes in camelCase.
 pub const GRANTED_CAMEL: &[&str] = &["item_id", "message_id"];
@@ -149,7 +149,7 @@ pub fn held(item: &str, claimants: &[Claimant], in_cluster: bool) -> Error {
     }
     for claimant in claimants {
         let why = match &claimant.grant {
-            Some(view) => match standing_word(&view.standing) {
+            Some(view) => match lease_report::standing_word(&view.standing) {
                 // The message already says that it is held.
                 "held" => continue,
                 word => format!("its lease is {word}"),
@@ -158,6 +158,7 @@ pub fn held(item: &str, claimants: &[Claimant], in_cluster: bool) -> Error {
         };
         error = error.hint(format!("{}: {why}", who(claimant)));
     }
+    let in_cluster = in_cluster || claimants.iter().any(|claimant| claimant.copy().is_some());
     let scope = if in_cluster { " --scope cluster" } else { "" };
     let item = argument("--item", item);
     error.hint(format!("wait for it: zeta claim acquire {item}{scope} --wait 10m"))
@@ -169,6 +170,9 @@ fn describe(claimant: &Claimant, now_us: i64) -> String {
     if let Some(session) = claimant.session() {
         text += &format!(" (session {})", session.get(..8).unwrap_or(session));
     }
+    if let Some(node) = claimant.node() {
+        text += &format!(" on {node}");
+    }
     if let Ok(since_us) = parse_utc(&claimant.timestamp) {
         text += &format!(" since {}", moment(since_us, now_us));
     }
@@ -177,7 +181,13 @@ fn describe(claimant: &Claimant, now_us: i64) -> String {
             text += &format!("{word} {what}");
         }
     }
-    text
+    text + &copied(claimant)
+}
+
+/// Says of the claim of another machine that it is a copy, and how old.
+fn copied(claimant: &Claimant) -> String {
+    let copy = claimant.copy().map(|copy| format!(" (a copy {})", lease_report::copied(copy)));
+    copy.unwrap_or_default()
 }
 
 /// Names a holder; the sender of a broken message may be unknown.
@@ -238,9 +248,10 @@ pub fn list_text(claimants: &[Claimant]) -> String {
         let since = parse_utc(&claimant.timestamp).map(|us| moment(us, now_us)).unwrap_or_default();
         let place = [&claimant.branch, &claimant.worktree];
         let place: Vec<&str> = place.into_iter().flatten().map(String::as_str).collect();
-        let line =
-            format!("{}  {}  since {since}  {}", claimant.item, claimant.from, place.join(" in "));
-        printable(line.trim_end()).into_owned()
+        let node = claimant.node().map(|node| format!(" on {node}")).unwrap_or_default();
+        let place = place.join(" in ");
+        let line = format!("{}  {}{node}  since {since}  {place}", claimant.item, claimant.from);
+        printable(&[line.trim_end(), &copied(claimant)].concat()).into_owned()
     };
     claimants.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -270,6 +281,12 @@ fn add_claims(object: &mut Object, claimants: &[Claimant]) {
         }
         if let Some(session) = claimant.session() {
             object.text("session", session);
+        }
+        if let Some(node) = claimant.node() {
+            object.text("scope", "cluster").text("node", node.as_str());
+        }
+        if let Some(copy) = claimant.copy() {
+            object.raw("copy", &lease_report::json::copied(copy).done());
         }
     });
 }
@@ -322,7 +339,11 @@ pub fn not_held(request: &ClaimRequest, claimants: Option<&[Claimant]>) -> Error
 }
 
 fn holders(claimants: Option<&[Claimant]>) -> Option<String> {
-    let who: Vec<&str> = claimants?.iter().map(|claimant| claimant.from.as_str()).collect();
+    let named = |claimant: &Claimant| match claimant.copy() {
+        Some(copy) => format!("{} on {}", claimant.from, copy.node),
+        None => claimant.from.clone(),
+    };
+    let who: Vec<String> = claimants?.iter().map(named).collect();
     Some(match who.as_slice() {
         [] => "it is free".to_owned(),
         who => format!("it is held by {}", who.join(", ")),

@@ -25,6 +25,7 @@ use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
+use self::cluster::CopyOf;
 pub use self::holder::{HolderSection, Renewal};
 use self::joint::index::named_outside;
 use self::joint::{Found, Grant, Grants, find_outside, look_again, standing_of};
@@ -84,13 +85,15 @@ pub struct LeaseView {
     pub observed: Observed,
     /// The judgement.
     pub standing: Standing,
+    /// What is known of it as the copy of another machine's record, where a verb shows that.
+    pub copy: Option<Box<CopyOf>>,
 }
 
 /// Judges the bytes of a lease's file.
 pub fn view(bytes: Option<Bytes>, lease: &RecordName, now: &Now) -> LeaseView {
     let observed = observe(bytes, lease, now.host);
     let standing = judge(&observed, now);
-    LeaseView { lease: lease.clone(), observed, standing }
+    LeaseView { lease: lease.clone(), observed, standing, copy: None }
 }
 
 /// The loss of a lease: which holder has it now, and the note of a break, if it was broken.
@@ -252,6 +255,7 @@ impl NodeHandle<'_> {
             lease: lease.clone(),
             standing: judge(&grant.observed, now),
             observed: grant.observed,
+            copy: None,
         });
         Ok(judged.collect())
     }

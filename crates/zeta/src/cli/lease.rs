@@ -274,7 +274,7 @@ fn run_show(call: &Call) -> Result<u8> {
     let args: ShowArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ctx = call.context()?;
-    let views = ctx.find()?.map(|handle| handle.views(&lease)).transpose()?.unwrap_or_default();
+    let views = ctx.find()?.map(|handle| handle.shown(&lease)).transpose()?.unwrap_or_default();
     let now = ctx.now();
     if views.is_empty() {
         return Err(report::free(&lease));
@@ -286,7 +286,7 @@ fn run_show(call: &Call) -> Result<u8> {
 fn run_list(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let found = ctx.find()?;
-    let (views, findings) = found.map(|handle| handle.leases()).transpose()?.unwrap_or_default();
+    let (views, findings) = found.map(|handle| handle.all_shown()).transpose()?.unwrap_or_default();
     let now = ctx.now();
     call.out.either(|| json::list(&views, &findings, &now), || report::list_text(&views, &now))?;
     if !call.out.json {

@@ -108,6 +108,7 @@ impl Refusal {
             lease: lease.clone(),
             standing: judge(observed, now),
             observed: observed.clone(),
+            copy: None,
         };
         found.map(view).collect()
     }

@@ -8,8 +8,9 @@
 //! [`Store`] is what the leases need of a store. It has no transaction, no TTL and no clock, so
 //! that others than JetStream's can be written: etcd's revisions and its compare by `mod_revision`
 //! are enough. `drive` carries out a call of the core over it, `holder` is what a holder does.
-//! `wait` waits for one without taking it.
+//! `wait` waits for one without taking it; `copied` is what others hold, for people.
 
+mod copied;
 mod drive;
 mod holder;
 mod wait;
@@ -27,6 +28,7 @@ use zeta_core::lease::{self, Record};
 use zeta_core::name::RecordName;
 use zeta_core::record::Damage;
 
+pub use self::copied::{CopyOf, node_of};
 use self::drive::State;
 pub use self::drive::{Answered, Ask};
 pub use self::holder::{broken_here_only, check, deadline_of, give_back, of_cluster};

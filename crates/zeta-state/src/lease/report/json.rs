@@ -11,6 +11,7 @@ use zeta_core::time::{Now, format_utc};
 use super::{held_word, standing_word, times};
 use crate::finding;
 use crate::lease::acquire::Refusal;
+use crate::lease::cluster::CopyOf;
 use crate::lease::{LeaseView, LostTo};
 use zeta_os::error::Error;
 
@@ -163,8 +164,8 @@ fn add_observed(
 }
 
 /// Keys of judgements; a record cannot set them.
-const JUDGED_KEYS: [&str; 7] =
-    ["lease_state", "life", "rest_ms", "age_ms", "damage", "since", "until"];
+const JUDGED_KEYS: [&str; 8] =
+    ["lease_state", "life", "rest_ms", "age_ms", "damage", "since", "until", "copy"];
 /// The same for a refusal, which is an error as well.
 const REFUSED_KEYS: [&str; 11] = [
     "lease_state",
@@ -203,6 +204,19 @@ pub fn view(lease: &LeaseView, now: &Now) -> Object {
     object
 }
 
+/// What is known of a lease as the copy of another machine's record.
+pub fn copied(copy: &CopyOf) -> Object {
+    let mut object = Object::new();
+    object.text("node", copy.node.as_str());
+    for (key, number) in [("age_ms", copy.age_ms), ("heard_ms", copy.heard_ms)] {
+        number.iter().for_each(|number| {
+            object.number(key, *number);
+        });
+    }
+    object.flag("verified", copy.verified).flag("silent", copy.silent);
+    object
+}
+
 /// What `zeta lease show` answers: one lease, or all holders of a joint one.
 pub fn shown(views: &[LeaseView], now: &Now) -> Object {
     match views {
@@ -229,6 +243,9 @@ pub fn add_view(object: &mut Object, view: &LeaseView, fields: Option<&Fields<'_
     add_times(object, times(&view.observed, now));
     if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = view.standing {
         object.number("rest_ms", rest_ms);
+    }
+    if let Some(copy) = &view.copy {
+        object.raw("copy", &copied(copy).done());
     }
     if let Observed::Ours(record, times, _) = &view.observed {
         let boot = judge_boot(&record.renewed, now);

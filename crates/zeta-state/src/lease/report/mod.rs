@@ -1,6 +1,7 @@
 //! Leases as text and as JSON, for every front end. Each refusal names the holder, since when,
 //! until when, and what to do.
 
+mod copied;
 pub mod json;
 mod lost;
 
@@ -18,6 +19,8 @@ use zeta_core::name::RecordName;
 use zeta_core::record::printable;
 use zeta_core::time::{Now, format_duration, moment, push_number};
 
+pub use self::copied::copied;
+use self::copied::is_of_node_alone;
 pub use self::lost::{lost, lost_with_json, other_grant};
 use super::LeaseView;
 use super::acquire::Refusal;
@@ -349,7 +352,9 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
             format_duration(record.ttl_ms),
             record.policy.word()
         ));
-        lines.push(format!("  evidence process {}", life.word()));
+        if view.copy.is_none() {
+            lines.push(format!("  evidence process {}", life.word()));
+        }
         if let Some(pr) = record.pr {
             lines.push(format!("  pr       {pr}"));
         }
@@ -364,12 +369,21 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
         let (changed, here) = (times.mtime_us, now.reading.wall_us);
         lines.push(format!("  evidence its file was changed {}", moment(changed, here)));
     }
+    if let Some(copy) = &view.copy {
+        lines.push(format!("  copy     {}", copied(copy)));
+        lines.extend(copied::rest(&view.standing).map(|rest| format!("  left     {rest}")));
+    }
     let options = match &view.observed {
         Observed::Ours(record, ..) if Scope::of(record).is_some() => IN_CLUSTER.to_owned(),
         Observed::Ours(record, ..) => slots_option(Joint::of(record).as_ref()),
         _ => String::new(),
     };
     match &view.standing {
+        _ if is_of_node_alone(view) => {
+            lines.push(
+                "  next     it binds that machine alone, and only there it can change".into(),
+            );
+        }
         Standing::Grantable(_) => {
             lines.push(format!(
                 "  next     free to take: zeta lease acquire {}{options}",
@@ -403,8 +417,10 @@ fn view_line(view: &LeaseView, width: usize, now: &Now) -> String {
         Standing::Held(held) => grace(held).map_or(String::new(), |grace| format!("; {grace}")),
         _ => String::new(),
     };
+    let copy = view.copy.as_ref().map(|copy| format!("; a copy {}", copied(copy)));
+    let copy = copy.unwrap_or_default();
     format!(
-        "{:<width$}  {:<12} {}{grace}",
+        "{:<width$}  {:<12} {}{grace}{copy}",
         view.lease.as_str(),
         standing_word(&view.standing),
         who(&view.observed, now)

@@ -383,5 +383,5 @@ pub(crate) fn lease(
         _ => None,
     };
     let standing = Standing::Grantable(Cause::Free);
-    Lease { view: LeaseView { lease, observed, standing }, fields: None, claim }
+    Lease { view: LeaseView { lease, observed, standing, copy: None }, fields: None, claim }
 }

@@ -9,6 +9,7 @@ mod much;
 mod peer;
 mod replay;
 mod store;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
