@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use async_nats::Message;
+use async_nats::{HeaderMap, HeaderValue, Message};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -249,6 +249,12 @@ impl Connection {
             }
         }
     }
+}
+
+/// A header that the server adds. It stands behind those of the writer, who may have written the
+/// same name.
+pub(crate) fn of_server<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get_last(name).map(HeaderValue::as_str)
 }
 
 /// Reads headers as the protocol of NATS writes them: a first line, then `Name: value` lines.

@@ -18,7 +18,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_state::lease::cluster::Store;
 
-use crate::api::Info;
+use crate::api::{Info, of_server};
 use crate::gate;
 use crate::member::Member;
 use crate::pause;
@@ -198,8 +198,9 @@ impl Store for Leases {
                     return Err(Error::new(Kind::Busy, "the connection to the cluster ended"));
                 }
                 Ok(Some(message)) => {
-                    let header = message.headers.as_ref().and_then(|map| map.get(SEQUENCE));
-                    let sequence = header.and_then(|value| value.as_str().parse::<u64>().ok());
+                    let headers = message.headers.as_ref();
+                    let number = headers.and_then(|headers| of_server(headers, SEQUENCE));
+                    let sequence = number.and_then(|number| number.parse::<u64>().ok());
                     if sequence.is_none_or(|sequence| sequence > revision) {
                         return Ok(true);
                     }

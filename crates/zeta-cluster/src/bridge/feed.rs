@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use zeta_core::cluster::subject::{LIVE, MAJOR, Stream, Subject};
 
 use super::wire::Result;
-use crate::api::Stored;
+use crate::api::{Stored, of_server};
 use crate::connection::Connection;
 
 /// The header with the sequence that the store gave a value that it sends on.
@@ -87,9 +87,9 @@ impl Counted {
 /// Turns a message of the feed into the value that the store keeps.
 fn stored(message: Message) -> Option<(Stream, Stored)> {
     let headers = message.headers?;
-    let stream = headers.get(STREAM)?.as_str();
+    let stream = of_server(&headers, STREAM)?;
     let stream = Stream::ALL.into_iter().find(|known| known.name() == stream)?;
-    let sequence = headers.get(SEQUENCE)?.as_str().parse().ok()?;
+    let sequence = of_server(&headers, SEQUENCE)?.parse().ok()?;
     let rest = message.subject.as_str().strip_prefix(LIVE)?;
     let subject = format!("{MAJOR}.{rest}");
     // A value under another subject than those of its stream was not sent on by the store.
@@ -105,7 +105,30 @@ fn stored(message: Message) -> Option<(Stream, Stored)> {
 
 #[cfg(test)]
 mod tests {
+    use async_nats::HeaderMap;
+
     use super::*;
+
+    #[test]
+    fn a_writer_does_not_choose_the_number_of_its_value() {
+        let mut headers = HeaderMap::new();
+        // Those of the writer come first, and a server sends them on.
+        for (stream, sequence) in [("ZETA1_BUS", "999999999"), ("ZETA1_STATE", "7")] {
+            headers.append(STREAM, stream);
+            headers.append(SEQUENCE, sequence);
+        }
+        let message = Message {
+            subject: "zeta1.live.state.node-a.marker.m".into(),
+            reply: None,
+            payload: "x".into(),
+            headers: Some(headers),
+            status: None,
+            description: None,
+            length: 1,
+        };
+        let (stream, value) = stored(message).unwrap();
+        assert_eq!((stream, value.sequence), (Stream::State, 7));
+    }
 
     #[test]
     fn a_gap_is_seen_once_and_what_was_read_is_not_new() {
