@@ -21,6 +21,10 @@ const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 /// The header with the subjects, by a pattern, that the expected sequence is about; from 2.11 on.
 const EXPECTED_ON: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
+/// The header with the server's time at which a message was stored. It stands behind those of the
+/// writer, who may have written the same name.
+const STORED_AT: &str = "Nats-Time-Stamp";
+
 /// A message as its stream keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -32,6 +36,14 @@ pub struct Stored {
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,
+}
+
+impl Stored {
+    /// When the server stored it, by its clock, in µs.
+    pub(crate) fn stored_us(&self) -> Option<i64> {
+        let (_, time) = self.headers.iter().rfind(|(name, _)| name == STORED_AT)?;
+        parse_utc(time).ok()
+    }
 }
 
 /// A message to be stored.
@@ -217,12 +229,32 @@ impl Connection {
             bytes.map_err(|error| Trouble::Unknown(format!("a broken answer: {error}")))
         };
         let subject = message.get("subject").and_then(Value::as_str).unwrap_or_default();
+        let mut headers = headers_of(&bytes("hdrs")?);
+        if let Some(time) = message.get("time").and_then(Value::as_str) {
+            headers.push((STORED_AT.to_owned(), time.to_owned()));
+        }
         Ok(Some(Stored {
             subject: subject.to_owned(),
             sequence: number(message, "seq"),
-            headers: headers_of(&bytes("hdrs")?),
+            headers,
             body: bytes("data")?,
         }))
+    }
+
+    /// Removes one message of a stream; false if it was not there any more.
+    pub(crate) async fn remove(&self, stream: &str, sequence: u64) -> Result<bool> {
+        let body = json!({ "seq": sequence, "no_erase": true });
+        match self.change(&format!("STREAM.MSG.DELETE.{stream}"), &body).await {
+            Ok(_) => Ok(true),
+            // Servers have several numbers for it, and one of them is also for other faults.
+            Err(trouble @ Trouble::Refused { .. }) => {
+                match self.message(stream, &json!({ "seq": sequence })).await? {
+                    None => Ok(false),
+                    Some(_) => Err(trouble),
+                }
+            }
+            Err(trouble) => Err(trouble),
+        }
     }
 
     /// Sends a message to its stream and returns the sequence that it got.

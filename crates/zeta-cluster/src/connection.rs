@@ -30,7 +30,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 /// The time between two looks at servers that are agreeing on something.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
 /// How long a question waits before it is asked again.
-const TRY: Duration = Duration::from_secs(1);
+pub(crate) const TRY: Duration = Duration::from_secs(1);
 /// After this delay the client would connect again; no call lives as long.
 const NEVER: Duration = Duration::from_secs(86_400);
 /// Most messages of a subscription that wait here. What is more is dropped, and is a gap in the
@@ -212,6 +212,21 @@ impl Connection {
             trouble = self.trouble(subject) => Err(trouble),
             () = sleep(limit) => Ok(None),
         }
+    }
+
+    /// Sends a request that changes nothing, and returns its answers as they come.
+    pub(crate) async fn ask_many(
+        &self,
+        subject: &str,
+        body: &[u8],
+    ) -> std::result::Result<Subscriber, Trouble> {
+        let unknown = |error: &dyn std::fmt::Display| Trouble::Unknown(error.to_string());
+        let inbox = self.client.new_inbox();
+        let answers = self.client.subscribe(inbox.clone()).await.map_err(|e| unknown(&e))?;
+        let body = body.to_vec().into();
+        let sent = self.client.publish_with_reply(subject.to_owned(), inbox, body).await;
+        sent.map_err(|error| unknown(&error))?;
+        Ok(answers)
     }
 
     /// Subscribes to a subject. When this returns, the server knows it.

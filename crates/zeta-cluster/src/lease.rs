@@ -157,6 +157,7 @@ impl Store for Leases {
             floor: held.floor,
             no_grant_before_us: held.no_grant_before_us,
             max_ttl_ms: held.max_ttl_ms,
+            removed_up_to: held.removed_up_to(Stream::Lease),
             server_us: server_us.saturating_add(since_us),
         })
     }

@@ -4,6 +4,7 @@
 //! - `connection`: one connection; each request ends as an answer, a refusal, or as unknown.
 //! - `account`: whose account a login belongs to.
 //! - `api`: JetStream's own requests. `trouble`: their refusals, and what they mean for a caller.
+//! - `snapshot`: reads all values of a stream.
 //! - `store`: the blocking functions that all others use: read, and compare-and-set.
 //! - `stream`: the settings of the streams. `meta`: the record of the cluster.
 //! - `monitor`: what a server says of its own disk.
@@ -12,6 +13,7 @@
 //! - `bridge`: the process that sends the records of this node and keeps copies of the others'.
 //! - `lease`: the leases of the cluster, for the verbs of leases.
 //! - `gate`: what a server can do, proven on it. `init`, `after_loss`, `join`, `status`: the verbs.
+//! - `compact`: removes what nobody needs from the store.
 //! - `server_config`: the configuration of the servers, with an account for each node.
 #![forbid(unsafe_code)]
 
@@ -19,6 +21,7 @@ mod account;
 pub mod after_loss;
 mod api;
 pub mod bridge;
+pub mod compact;
 mod connection;
 pub mod gate;
 pub mod identity;
@@ -35,6 +38,7 @@ pub mod report;
 pub mod server_config;
 mod setting;
 pub mod signer;
+mod snapshot;
 pub mod status;
 pub mod store;
 mod stream;

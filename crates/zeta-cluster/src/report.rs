@@ -7,6 +7,7 @@ use zeta_core::record::quote;
 use zeta_core::time::format_utc;
 
 use crate::account::Account;
+use crate::compact::Compacted;
 use crate::gate::RACERS;
 use crate::init::Initialized;
 use crate::join::{Joined, Key};
@@ -79,6 +80,43 @@ fn record(object: &mut Object, meta: &Meta) {
     object.text("no_grant_before", &format_utc(held.no_grant_before_us));
     object.flag("lease_by_pattern", meta.lease_by_pattern);
     object.text("created_at", &format_utc(meta.created_us));
+}
+
+/// What was removed from the store, as JSON.
+pub fn compacted(done: &Compacted) -> Object {
+    let mut object = Object::new();
+    object.flag("dry_run", done.dry_run).number("found", count(done.found));
+    for (word, counted) in done.counts() {
+        object.number(word, count(counted));
+    }
+    object.list("nodes_forgotten", done.forgotten().iter().map(|node| quote(node.as_str())));
+    object.number("removed", count(done.removed)).number("changed", count(done.changed));
+    object.number("token_floor", done.meta.held.floor);
+    object
+}
+
+/// The same for people.
+pub fn compacted_text(done: &Compacted) -> String {
+    let all = done.plan.values.len();
+    let [(_, gone), (_, leases), (_, records)] = done.counts();
+    let verb = if done.dry_run { "would be removed" } else { "to be removed" };
+    let mut text = format!(
+        "{all} of {} values {verb}: {gone} words that a record is gone, {leases} ends of leases \
+         and what stands below them, {records} records of silent nodes",
+        done.found
+    );
+    for node in done.forgotten() {
+        let _ = write!(text, "\n{node} is forgotten: its name is free");
+    }
+    if !done.dry_run {
+        let Compacted { removed, changed, .. } = done;
+        let _ = write!(text, "\n{removed} removed, {changed} had changed and stay");
+    }
+    text
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// The key of a node, and what became of its joining, as JSON.

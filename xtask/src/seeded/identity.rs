@@ -7,13 +7,15 @@ const CONFIG: &str = "crates/zeta-cluster/src/server_config.rs";
 const IDENTITY: &str = "crates/zeta-cluster/src/identity.rs";
 const KEYS: &str = "crates/zeta-cluster/src/keys.rs";
 const LOGIN: &str = "crates/zeta-cluster/src/login.rs";
+const COMPACT: &str = "crates/zeta-core/src/cluster/compact.rs";
 
 const CLUSTER_TESTS: &[&str] = &["-p", "zeta-cluster", "--lib"];
 const LOSS_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::loss::tests"];
+const COMPACT_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::"];
 const TLS_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::tls"];
 
 /// All bugs.
-pub const BUGS: [Bug; 9] = [
+pub const BUGS: [Bug; 12] = [
     bug(
         "a seed that others can read is used",
         IDENTITY,
@@ -56,6 +58,27 @@ pub const BUGS: [Bug; 9] = [
         "format!(\"{MAJOR}.state.{node}.>\"),",
         "format!(\"{MAJOR}.state.>\"),",
         CLUSTER_TESTS,
+    ),
+    bug(
+        "the end of a lease is removed while an older value stays",
+        COMPACT,
+        "if all_below && newest.what",
+        "if newest.what",
+        COMPACT_TESTS,
+    ),
+    bug(
+        "what is removed leaves no floor of the tokens",
+        COMPACT,
+        "meta.floor = meta.floor.max(self.floor);",
+        "meta.floor = meta.floor.max(0);",
+        COMPACT_TESTS,
+    ),
+    bug(
+        "a card that was removed counts as lost",
+        "crates/zeta-core/src/cluster/epoch.rs",
+        "if last.sequence <= removed { Own::Stands }",
+        "if last.sequence < removed { Own::Stands }",
+        COMPACT_TESTS,
     ),
     bug(
         "after a loss the tokens begin anew",

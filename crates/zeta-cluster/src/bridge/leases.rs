@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use zeta_core::cluster::copy::{self, About, copy_max};
 use zeta_core::cluster::lease::{Call, Entry, Observed, Op, Step, Terms, Write};
-use zeta_core::cluster::subject::Subject;
+use zeta_core::cluster::subject::{Stream, Subject};
 use zeta_core::evidence::{Age, Process, ProcessState, Processes, is_same_boot};
 use zeta_core::layout::{self, RECORD_MAX};
 use zeta_core::lease::{FencingToken, Observed as LocalObserved, Record};
@@ -311,6 +311,7 @@ impl Bridge<'_> {
             floor: held.floor.max(highest),
             no_grant_before_us: held.no_grant_before_us,
             max_ttl_ms: held.max_ttl_ms,
+            removed_up_to: held.removed_up_to(Stream::Lease),
             server_us,
         })
     }

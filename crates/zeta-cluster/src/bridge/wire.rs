@@ -104,16 +104,7 @@ impl Wire {
 
     /// Lists the last values of all subjects that fit a pattern.
     pub(super) async fn list(&self, stream: Stream, pattern: &str) -> Result<Vec<Stored>> {
-        let last = self.last_sequence(stream).await?;
-        let (mut found, mut from) = (Vec::new(), 0);
-        while let Some(stored) = self.connection.next(stream.name(), pattern, from).await? {
-            if stored.sequence > last {
-                break;
-            }
-            from = stored.sequence.saturating_add(1);
-            found.push(stored);
-        }
-        Ok(found)
+        Ok(self.connection.list(stream.name(), pattern).await?)
     }
 
     /// Writes a value under a subject of this node, if `expected` is the last sequence.

@@ -112,6 +112,33 @@ impl Meta {
     }
 }
 
+impl Meta {
+    /// The highest number in a stream of what an administrator may have removed in this epoch. That
+    /// a value with such a number is not there is no sign of a loss.
+    pub fn removed_up_to(&self, stream: Stream) -> u64 {
+        let found = self.extra.iter().find(|(key, _)| Some(key.as_str()) == removed_key(stream));
+        found.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// Raises [`Meta::removed_up_to`].
+    pub(super) fn raise_removed(&mut self, stream: Stream, sequence: u64) {
+        let Some(key) = removed_key(stream) else { return };
+        if sequence > self.removed_up_to(stream) {
+            self.extra.retain(|(other, _)| other != key);
+            self.extra.push((key.to_owned(), sequence.to_string()));
+        }
+    }
+}
+
+/// The key of [`Meta::removed_up_to`]. From the other streams nothing is removed.
+fn removed_key(stream: Stream) -> Option<&'static str> {
+    match stream {
+        Stream::State => Some("state_removed_up_to"),
+        Stream::Lease => Some("lease_removed_up_to"),
+        Stream::Bus | Stream::Meta => None,
+    }
+}
+
 /// A card of this node in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardSeen {
@@ -254,7 +281,10 @@ pub(super) fn raise(meta: &Meta, known: &Meta, highest_token: u64, server_us: i6
     let max_ttl_ms = meta.max_ttl_ms.max(known.max_ttl_ms);
     let until_us = server_us.saturating_add_unsigned(max_ttl_ms.saturating_mul(1000));
     let before_us = meta.no_grant_before_us.max(known.no_grant_before_us);
+    let mut extra = meta.extra.clone();
+    extra.retain(|(key, _)| Stream::ALL.iter().all(|s| removed_key(*s) != Some(key.as_str())));
     Meta {
+        extra,
         epoch: meta.epoch.max(known.epoch).saturating_add(1),
         floor: meta.floor.max(known.floor).max(highest_token),
         no_grant_before_us: before_us.max(until_us),
@@ -289,7 +319,11 @@ enum Own {
 /// between the accepted one and the last that was sent.
 fn judge_card(remembered: &Remembered, seen: &Seen) -> Own {
     let Some(last) = &remembered.card else { return Own::Stands };
-    let Some(card) = &seen.card else { return Own::Lost };
+    let Some(card) = &seen.card else {
+        let meta = seen.meta.as_ref().map(|(meta, _)| meta);
+        let removed = meta.map_or(0, |meta| meta.removed_up_to(Stream::State));
+        return if last.sequence <= removed { Own::Stands } else { Own::Lost };
+    };
     let is_own = card.instance == last.instance
         && (last.counter..=remembered.counter_sent).contains(&card.counter);
     match card.sequence.cmp(&last.sequence) {

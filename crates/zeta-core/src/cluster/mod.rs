@@ -36,6 +36,7 @@
 //! refuses the lower one of both.
 
 pub mod card;
+pub mod compact;
 pub mod copy;
 pub mod envelope;
 pub mod epoch;

@@ -271,6 +271,7 @@ impl World {
             floor: if ignored { 0 } else { meta.floor.max(*highest_token) },
             no_grant_before_us: if ignored { 0 } else { meta.no_grant_before_us },
             max_ttl_ms: meta.max_ttl_ms,
+            removed_up_to: 0,
             server_us: self.server_us() + clock_error_ms * 1000,
         }
     }

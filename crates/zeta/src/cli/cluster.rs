@@ -4,20 +4,23 @@ mod args;
 mod bridge;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args as _;
 use zeta_cluster::bridge::report as bridge_report;
+use zeta_cluster::compact::{self, OLDER_DEFAULT_MS, Progress};
 use zeta_cluster::identity::{Identity, find_or_make_key};
 use zeta_cluster::join::{self, Joined};
 use zeta_cluster::keys::{Keys, is_public_key};
 use zeta_cluster::server_config::{self, Wanted};
 use zeta_cluster::{after_loss, init, report, status};
+use zeta_core::cluster::compact::Asked;
 use zeta_core::cluster::lease::TTL_MIN_MS;
 use zeta_core::name::Label;
 use zeta_core::time::parse_duration;
 use zeta_os::error::{Error, Kind, Result};
 
-use self::args::{ConfigArgs, InitArgs, JoinArgs, StatusArgs};
+use self::args::{CompactArgs, ConfigArgs, InitArgs, JoinArgs, StatusArgs};
 use super::{Call, Noun, Verb, needs_verb, run_verb};
 use crate::environment;
 
@@ -31,6 +34,9 @@ pub(super) const NOUN: Noun = Noun {
 
 /// The key of the administrator of the servers, in the directory of the identity.
 const ADMIN_FILE: &str = "admin.nk";
+
+/// How often the progress of a long call is printed.
+const TELL: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +64,12 @@ const VERBS: &[Verb] = &[
         about: "Print the configuration of the servers, with an account for each node",
         args: ConfigArgs::augment_args,
         run: run_config,
+    },
+    Verb {
+        name: "compact",
+        about: "Remove from the streams what nobody needs: an administrator's call",
+        args: CompactArgs::augment_args,
+        run: run_compact,
     },
     Verb {
         name: "status",
@@ -112,6 +124,36 @@ fn run_status(call: &Call) -> Result<u8> {
     let text = || report::status_text(&seen) + &bridge_report::text(&here, &ctx);
     call.out.either(object, text)?;
     Ok(seen.exit_status())
+}
+
+fn run_compact(call: &Call) -> Result<u8> {
+    let args: CompactArgs = call.args()?;
+    let older_ms = match &args.older_than {
+        Some(text) => parse_duration("--older-than", text)?,
+        None => OLDER_DEFAULT_MS,
+    };
+    let forget: Result<Vec<Label>> =
+        args.forget.iter().map(|name| Ok(Label::new("node", name)?)).collect();
+    let asked = Asked { older_ms, forget: forget? };
+    let config = call.config()?;
+    let dir = environment::cluster_dir(config)?;
+    let setting = args.server.setting(config)?;
+    let mut told = Instant::now();
+    let mut tell = |progress| match progress {
+        Progress::Waiting(wait) => {
+            let seconds = wait.as_secs();
+            call.out
+                .note(&format!("the floor of the tokens is raised; nodes read it: {seconds} s"));
+        }
+        Progress::Removed(at, all) if told.elapsed() >= TELL && at < all => {
+            told = Instant::now();
+            call.out.note(&format!("{at} of {all} removed"));
+        }
+        Progress::Removed(..) => {}
+    };
+    let done = compact::compact(&setting, &dir, &asked, args.dry_run, &mut tell)?;
+    call.out.either(|| report::compacted(&done), || report::compacted_text(&done))?;
+    Ok(0)
 }
 
 fn run_join(call: &Call) -> Result<u8> {

@@ -66,6 +66,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("claim renew", "claim-renew"),
     schema!("clean", "clean"),
     schema!("cluster bridge", "cluster-bridge"),
+    schema!("cluster compact", "cluster-compact"),
     schema!("cluster config", "cluster-config"),
     schema!("cluster init", "cluster-init"),
     schema!("cluster join", "cluster-join"),

@@ -215,6 +215,7 @@ impl Client {
             floor: meta.floor.max(self.highest.raise(0)?),
             no_grant_before_us: meta.no_grant_before_us,
             max_ttl_ms: meta.max_ttl_ms,
+            removed_up_to: 0,
             server_us: host::wall_us(),
         }))
     }

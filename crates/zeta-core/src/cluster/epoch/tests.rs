@@ -59,6 +59,22 @@ fn judged(seen: &Seen) -> Judged {
 }
 
 #[test]
+fn a_card_that_an_administrator_removed_was_not_lost() {
+    let removed = |up_to: u64| {
+        let mut meta = meta(5, 100);
+        meta.raise_removed(Stream::State, up_to);
+        judged(&Seen { card: None, meta: Some((meta, 9)), ..seen() })
+    };
+    assert_eq!(removed(39), Judged { verdict: Verdict::Same, write: None });
+    // This one was written after it.
+    let later = removed(38);
+    assert_eq!(later.verdict, Verdict::RolledBack);
+    // After a loss the numbers begin anew.
+    let (raised, _) = later.write.unwrap();
+    assert_eq!((raised.epoch, raised.removed_up_to(Stream::State)), (6, 0));
+}
+
+#[test]
 fn a_store_that_went_on_is_the_same() {
     let same = Judged { verdict: Verdict::Same, write: None };
     assert_eq!(judged(&seen()), same);

@@ -159,7 +159,9 @@ impl Call {
         let seen = (observed.epoch, observed.revision);
         // An old reading, as a server that is cut off gives it, or a revision of a former epoch,
         // which may be the number of another value now.
-        if observed.epoch != terms.epoch || seen < self.known {
+        // But that nothing stands there is no old reading, if what was known may have been removed.
+        let was_removed = observed.revision == 0 && self.known.1 <= terms.removed_up_to;
+        if observed.epoch != terms.epoch || seen < self.known && !was_removed {
             return Step::Read;
         }
         self.known = seen;

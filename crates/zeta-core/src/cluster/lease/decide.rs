@@ -62,6 +62,8 @@ pub struct Terms {
     pub no_grant_before_us: i64,
     /// Longest TTL; it is what the time without grants is reckoned from.
     pub max_ttl_ms: u64,
+    /// The highest revision of an end of a lease that an administrator may have removed.
+    pub removed_up_to: u64,
     /// The server's clock now: the own wall clock and the last difference that was seen.
     pub server_us: i64,
 }

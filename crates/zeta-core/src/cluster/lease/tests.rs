@@ -39,6 +39,7 @@ fn terms() -> Terms {
         floor: 500,
         no_grant_before_us: 0,
         max_ttl_ms: 3_600_000,
+        removed_up_to: 0,
         server_us: SERVER_US,
     }
 }
@@ -565,6 +566,26 @@ mod steps {
         assert_eq!((write.expected, call.give_up()), (42, Outcome::Unknown));
         let step = at(58_002, |now| call.answer(Answer::Accepted { revision: 43 }, &terms(), now));
         assert!(matches!(step, Step::Done(Outcome::Again(Grant { revision: 43, .. }))), "{step:?}");
+    }
+
+    #[test]
+    fn a_lease_whose_end_was_removed_is_granted_to_a_caller_that_knew_the_end() {
+        for (removed_up_to, granted) in [(41, true), (40, false)] {
+            let terms = Terms { removed_up_to, ..terms() };
+            let mut call = acquire();
+            let known = Observed { revision: 41, ..observed(end(How::Released), 0) };
+            let write = written(at(1_000, |now| call.observe(&known, &terms, now)));
+            assert_eq!(write.expected, 41);
+            let step = at(1_001, |now| call.answer(Answer::Refused, &terms, now));
+            assert_eq!(step, Step::Read);
+            let nothing = Observed { unchanged: Age::Ms(0), ..Observed::nothing(3) };
+            let step = at(1_002, |now| call.observe(&nothing, &terms, now));
+            match granted {
+                true => assert_eq!(written(step).expected, 0),
+                // It may be what a server has that is cut off, or that lost values.
+                false => assert_eq!(step, Step::Read),
+            }
+        }
     }
 
     #[test]

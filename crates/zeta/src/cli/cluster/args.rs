@@ -89,6 +89,38 @@ fn replicas(text: &str) -> std::result::Result<u64, &'static str> {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+What is removed, if it is older than --older-than:
+  words that a record of a node is gone
+  ends of leases, and the values of other nodes that stand below the last one of a lease
+  records of nodes that have written nothing for as long; each sends them again when it comes back
+What stays: grants, messages (the server removes them after 25 hours), the last value of each
+stream, and the card of each node, which holds its name, unless the node is named by --forget.
+
+Tokens never go backwards: the highest one that is removed becomes the floor of all later ones,
+before anything is removed. Nobody has to stop for it, and a call that was killed is repeated.
+
+It is called on a machine that has joined, with the login of the administrator.
+
+Examples:
+  zeta cluster compact --dry-run
+  zeta cluster compact --older-than 30d --credentials admin.nk
+  zeta cluster compact --forget node-c --json")]
+pub(super) struct CompactArgs {
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+    /// Keep what is younger; the longest TTL at least [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    pub(super) older_than: Option<String>,
+    /// Remove all of a node that is gone for good, with its card; it may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(super) forget: Vec<String>,
+    /// Only print what would be removed
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Exit status: 0 if the cluster can be used, 6 if no server is reached or a stream has no leader, 7 if
 something else is wrong.
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod attack;
 pub(crate) mod bridge;
+mod compact;
 mod fault;
 mod gate;
 mod init;

@@ -13,6 +13,7 @@ fn cluster() {
         check(&sandbox, &["cluster", verb, "--server", "ws://a"], 2);
     }
     assert_eq!(check(&sandbox, &["cluster", "join", "--key-only"], 0)["joined"], false);
+    check(&sandbox, &["cluster", "compact", "--server", "nats://127.0.0.1:1"], 7);
     check(&sandbox, &["cluster", "join", "--server", "nats://127.0.0.1:1"], 6);
     check(&sandbox, &["cluster", "bridge", "--server", "nats://127.0.0.1:1"], 7);
     let key = nkeys::KeyPair::new_user().public_key();
@@ -29,6 +30,12 @@ fn cluster() {
     assert_eq!(call("init", 0)["created"], false);
     assert_eq!(call("status", 0)["healthy"], true);
     assert_eq!(call("join", 0)["joined"], true);
+    assert_eq!(call("compact", 0)["removed"], 0);
+    let compact = ["cluster", "compact", "--server", &url];
+    let with = |more: &[&str], status| check(&sandbox, &[&compact, more].concat(), status);
+    assert_eq!(with(&["--dry-run"], 0)["dry_run"], true);
+    with(&["--older-than", "1s"], 2);
+    with(&["--forget", "node-nowhere"], 4);
     server.client().unwrap().api("STREAM.DELETE.ZETA1_STATE", &serde_json::Value::Null).unwrap();
     assert_eq!(call("init", 7)["error"], "unsafe");
     assert_eq!(call("status", 7)["healthy"], false);

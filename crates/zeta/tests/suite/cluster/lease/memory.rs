@@ -87,6 +87,7 @@ impl Store for View {
             floor: 0,
             no_grant_before_us: self.memory.change(|kept| kept.no_grant_before_us),
             max_ttl_ms: 600_000,
+            removed_up_to: 0,
             server_us: host::wall_us(),
         })
     }
