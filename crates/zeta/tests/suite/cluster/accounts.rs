@@ -10,7 +10,7 @@ use super::{by_key, identity_dir, programs, seed};
 use crate::support::{Sandbox, test_name};
 
 /// Has a server examine a configuration.
-fn examine(program: &Path, file: &Path) {
+pub(super) fn examine(program: &Path, file: &Path) {
     let out = Command::new(program).arg("-t").arg("-c").arg(file).output().unwrap();
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success() && text.contains("is valid"), "{file:?}: {text}");

@@ -11,6 +11,8 @@ mod join;
 mod lease;
 mod login;
 mod mail;
+mod operator;
+mod replicas;
 mod store;
 mod tls;
 mod tutorial;
