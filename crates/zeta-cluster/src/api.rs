@@ -196,6 +196,14 @@ impl Connection {
         }
     }
 
+    /// Returns the subjects of a stream that fit a pattern, in one answer.
+    pub(crate) async fn subjects(&self, stream: &str, pattern: &str) -> Result<Vec<String>> {
+        let body = json!({ "subjects_filter": pattern });
+        let answer = self.read(&format!("STREAM.INFO.{stream}"), &body).await?;
+        let subjects = answer.get("state").and_then(|state| state.get("subjects")?.as_object());
+        Ok(subjects.into_iter().flat_map(|subjects| subjects.keys().cloned()).collect())
+    }
+
     /// Creates a stream, or finds it with exactly these settings.
     pub(crate) async fn create(&self, name: &str, config: &Value) -> Result<Info> {
         Ok(Info::of(&self.change(&format!("STREAM.CREATE.{name}"), config).await?))

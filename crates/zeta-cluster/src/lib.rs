@@ -7,6 +7,7 @@
 //! - `snapshot`: reads all values of a stream.
 //! - `store`: the blocking functions that all others use: read, and compare-and-set.
 //! - `stream`: the settings of the streams. `meta`: the record of the cluster.
+//! - `follow`: of which nodes a bridge keeps copies.
 //! - `monitor`: what a server says of its own disk.
 //! - `identity`, `keys`: this node's key, and those of others. `signer`: envelopes and signatures.
 //! - `member`: a node's connection, which signs what it writes and judges what it reads.
@@ -23,6 +24,7 @@ mod api;
 pub mod bridge;
 pub mod compact;
 mod connection;
+mod follow;
 pub mod gate;
 pub mod identity;
 pub mod init;
@@ -46,5 +48,6 @@ pub mod trouble;
 
 pub use account::Account;
 pub use api::{Stored, Write};
+pub use follow::Follow;
 pub use monitor::Monitors;
 pub use setting::{AddressError, Servers, Setting, Tls};

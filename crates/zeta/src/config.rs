@@ -14,7 +14,7 @@ use zeta_core::hook::{Rule, Rules};
 use zeta_core::name::Label;
 use zeta_core::time::{TimeError, parse_duration, parse_ttl};
 
-use zeta_cluster::{AddressError, Monitors, Servers};
+use zeta_cluster::{AddressError, Follow, Monitors, Servers};
 use zeta_os::error::{Error, Kind, Result};
 
 /// The machine's file.
@@ -24,7 +24,7 @@ pub const USER_FILE: &str = "zeta/config.toml";
 /// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "state_dir",
     "node",
     "agent",
@@ -38,6 +38,7 @@ const KEYS: [&str; 18] = [
     "cluster_credentials",
     "cluster_monitor",
     "cluster_dir",
+    "cluster_follow",
     "lease_scope",
     "claim_scope",
     "cluster_ca",
@@ -74,6 +75,8 @@ pub struct Config {
     pub cluster_monitor: Option<Monitors>,
     /// The directory with the identity of this node in its cluster.
     pub cluster_dir: Option<PathBuf>,
+    /// What the bridge follows of other nodes.
+    pub cluster_follow: Option<Follow>,
     /// The scope of leases that name none.
     pub lease_scope: Option<Scope>,
     /// The scope of claims that name none.
@@ -126,6 +129,7 @@ struct Raw {
     cluster_cert: Option<toml::Spanned<String>>,
     cluster_key: Option<toml::Spanned<String>>,
     cluster_dir: Option<toml::Spanned<String>>,
+    cluster_follow: Option<toml::Spanned<String>>,
     lease_scope: Option<toml::Spanned<String>>,
     claim_scope: Option<toml::Spanned<String>>,
 }
@@ -182,6 +186,7 @@ impl Config {
             cluster_cert: self.cluster_cert.or(below.cluster_cert),
             cluster_key: self.cluster_key.or(below.cluster_key),
             cluster_dir: self.cluster_dir.or(below.cluster_dir),
+            cluster_follow: self.cluster_follow.or(below.cluster_follow),
             lease_scope: self.lease_scope.or(below.lease_scope),
             claim_scope: self.claim_scope.or(below.claim_scope),
         }
@@ -277,6 +282,9 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
     let monitors = |v: toml::Spanned<String>| {
         v.get_ref().parse().map_err(|rule| wrong_address("cluster_monitor", v.span(), rule))
     };
+    let follow = |v: toml::Spanned<String>| {
+        v.get_ref().parse().map_err(|e| wrong_word("cluster_follow", v.span(), v.get_ref(), e))
+    };
     Ok(Config {
         state_dir: absolute("state_dir", raw.state_dir)?,
         node: label("node", raw.node)?,
@@ -294,6 +302,7 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         cluster_cert: absolute("cluster_cert", raw.cluster_cert)?,
         cluster_key: absolute("cluster_key", raw.cluster_key)?,
         cluster_dir: absolute("cluster_dir", raw.cluster_dir)?,
+        cluster_follow: raw.cluster_follow.map(follow).transpose()?,
         lease_scope: scope("lease_scope", raw.lease_scope)?,
         claim_scope: scope("claim_scope", raw.claim_scope)?,
     })
@@ -391,6 +400,7 @@ mod tests {
             ("cluster_monitor = \"a:1\"", ["/c.toml:1", "cluster_monitor", "http://"]),
             ("cluster_credentials = \"x\"", ["/c.toml:1", "cluster_credentials", "absolute"]),
             ("cluster_dir = \"x\"", ["/c.toml:1", "cluster_dir", "absolute"]),
+            ("cluster_follow = \"a b\"", ["/c.toml:1", "cluster_follow", "records"]),
             ("cluster_key = \"x\"", ["/c.toml:1", "cluster_key", "absolute"]),
             ("node = \"a\"\nnode = \"b\"", ["/c.toml:2", "duplicate", ""]),
         ] {

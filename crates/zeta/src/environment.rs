@@ -15,7 +15,7 @@ use zeta_core::time::Host;
 use crate::config::Config;
 use zeta_bus::report::Shape;
 use zeta_cluster::identity::SEED_FILE;
-use zeta_cluster::{Monitors, Servers, Setting, Tls};
+use zeta_cluster::{Follow, Monitors, Servers, Setting, Tls};
 use zeta_os::error::{Error, Result};
 use zeta_os::host;
 use zeta_state::context::Context;
@@ -176,6 +176,16 @@ pub fn monitors(option: Option<String>, config: &Config) -> Result<Monitors> {
     let parsed = option.map(|text| text.parse::<Monitors>()).transpose();
     let parsed = parsed.map_err(|rule| Error::usage(format!("--monitor is not valid: {rule}")))?;
     Ok(parsed.or_else(|| config.cluster_monitor.clone()).unwrap_or_default())
+}
+
+/// Returns what the bridge follows of other nodes: the option's, that of the files, or all.
+///
+/// # Errors
+/// It is neither a word for it nor names of nodes.
+pub fn follow(option: Option<String>, config: &Config) -> Result<Follow> {
+    let parsed = option.map(|text| text.parse::<Follow>()).transpose();
+    let parsed = parsed.map_err(|rule| Error::usage(format!("--follow is not valid: {rule}")))?;
+    Ok(parsed.or_else(|| config.cluster_follow.clone()).unwrap_or_default())
 }
 
 /// Returns the bus directory: the option's, that of `ZETA_BUS_DIR`, or the default.

@@ -16,7 +16,7 @@ const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::test
 const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
 
 /// All bugs.
-pub const BUGS: [Bug; 38] = [
+pub const BUGS: [Bug; 39] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
@@ -224,6 +224,13 @@ pub const BUGS: [Bug; 38] = [
         "            (None, Some(last)) => judge_node(last, at.mark(value)),",
         "            (None, Some(_)) => Order::Newer,",
         &["-p", "zeta", "--test", "suite", "bridge::replay::an_old_value"],
+    ),
+    bug(
+        "a bridge that follows a part sees a gap each time",
+        "crates/zeta-cluster/src/bridge/feed.rs",
+        "        (true, before > known)",
+        "        (true, before > known || sequence > known + 1)",
+        &["-p", "zeta-cluster", "--lib", "of_a_part_only"],
     ),
     bug(
         "a node leaves what another hand wrote under its subjects",

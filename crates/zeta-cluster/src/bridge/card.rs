@@ -80,7 +80,7 @@ impl Bridge<'_> {
         let same = self.card.seen.take().filter(|seen| seen.sequence == sequence);
         let observed = same.map_or_else(|| Moment::at(&self.ctx.now()), |seen| seen.observed);
         self.sent.insert(Item::Card, Stored { sequence, record: None, at_ms: boot_ms() });
-        let seen = CardSeen { card, sequence, observed };
+        let seen = CardSeen { card, sequence, observed, every_ms: 0 };
         self.card.seen = Some(seen.clone());
         Ok(Some(seen))
     }

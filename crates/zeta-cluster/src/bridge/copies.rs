@@ -26,6 +26,8 @@ pub(super) struct Place<'p> {
     pub(super) cluster: &'p Id,
     pub(super) epoch: u64,
     pub(super) now: Now<'p>,
+    /// The longest time between two readings of the cards; none if they are sent as they come.
+    pub(super) card_every_ms: Option<u64>,
 }
 
 impl Place<'_> {
@@ -43,6 +45,7 @@ impl Place<'_> {
             verified,
             counter,
             gone: before.and_then(|before| before.gone).filter(|gone| Some(gone.1) > counter),
+            card_every_ms: None,
         }
     }
 
@@ -214,6 +217,17 @@ impl Copies {
         peer.known.remove(item);
         peer.remove(tree, node, item)
     }
+
+    /// Removes all that this tree has of nodes that are not followed.
+    ///
+    /// # Errors
+    /// The tree cannot be written.
+    pub(super) fn keep_only(&mut self, tree: &Tree, keep: impl Fn(&Label) -> bool) -> Result<()> {
+        self.peers.retain(|node, _| keep(node));
+        let names = tree.nodes()?.names;
+        let nodes = names.iter().filter_map(|name| Label::new("node", name).ok());
+        nodes.filter(|node| !keep(node)).try_for_each(|node| BridgeDir::remove_node(tree, &node))
+    }
 }
 
 impl Peer {
@@ -350,7 +364,8 @@ impl Peer {
             true => None,
             false => about(dir, at.tree, item),
         };
-        let about = at.about(value, before.as_ref());
+        let card_every_ms = at.card_every_ms.filter(|_| *item == Item::Card);
+        let about = About { card_every_ms, ..at.about(value, before.as_ref()) };
         if before.as_ref() == Some(&about) {
             return Ok(Ok(()));
         }

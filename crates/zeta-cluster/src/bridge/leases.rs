@@ -155,7 +155,8 @@ impl Bridge<'_> {
         let file = layout::cluster_lease_file(name);
         let held = &wire.meta.held;
         let now = self.ctx.now();
-        let at = Place { tree, cluster: &held.cluster, epoch: held.epoch, now };
+        let at =
+            Place { tree, cluster: &held.cluster, epoch: held.epoch, now, card_every_ms: None };
         let about = at.about(value, before);
         if before == Some(&about) {
             return Ok(());

@@ -197,6 +197,9 @@ fn travels(bytes: &[u8], max: usize, node: &Label) -> bool {
     let observed = Moment { boot_ns: 0, boot_id: String::new(), time_ns: None };
     let node = node.clone();
     let (verified, counter, gone) = (true, Some((1, 0)), Some((0, (1, 0))));
-    let about = About { node, cluster, epoch: 0, sequence: 0, observed, verified, counter, gone };
+    let card_every_ms = Some(0);
+    let (epoch, sequence) = (0, 0);
+    let about =
+        About { node, cluster, epoch, sequence, observed, verified, counter, gone, card_every_ms };
     !bytes.is_empty() && copy::write(bytes, max, &about).is_ok()
 }

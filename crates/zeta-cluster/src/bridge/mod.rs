@@ -8,6 +8,7 @@
 //! - `local`: the directory of this node. `send`: what differs is written. `card`: the right to the
 //!   name, and the beat.
 //! - `judge`: is the store the one that it was, with `memory`. `feed`: what comes, and its gaps.
+//!   `relist`: all is read.
 //! - `copies`: the records of other nodes. `leases`: those of the cluster, and dead holders.
 //! - `mail`: messages. `status`: the file for people, and `report`, which reads it. `wire`: reads
 //!   and writes of the store.
@@ -21,6 +22,7 @@ mod local;
 mod mail;
 pub(crate) mod memory;
 mod readable;
+mod relist;
 pub mod report;
 mod run;
 mod send;
@@ -54,6 +56,7 @@ use self::local::Directory;
 use self::mail::Mail;
 use self::memory::Memory;
 use self::status::Status;
+use crate::follow::Follow;
 use crate::identity::Identity;
 use crate::member::not_joined;
 use crate::setting::Setting;
@@ -84,6 +87,8 @@ pub struct Options<'o> {
     pub setting: Setting,
     /// The directory of the node's identity.
     pub dir: PathBuf,
+    /// What is followed of other nodes.
+    pub follow: Follow,
     /// Takes the lines of the log.
     pub log: &'o dyn Fn(Level, &str),
 }
@@ -96,6 +101,7 @@ struct Bridge<'b> {
     ctx: &'b Context,
     log: &'b dyn Fn(Level, &str),
     setting: Setting,
+    follow: Follow,
     own: Label,
     signer: Rc<Signer>,
     /// `cluster/` in the tree.
@@ -161,7 +167,7 @@ fn lock_identity(dir: &Path) -> Result<OwnedFd> {
 impl<'b> Bridge<'b> {
     /// Opens the tree and takes the lock of its bridge.
     fn open(options: Options<'b>) -> Result<(Bridge<'b>, [OwnedFd; 2])> {
-        let Options { ctx, setting, dir, log } = options;
+        let Options { ctx, setting, dir, follow, log } = options;
         let identity = Identity::find(&dir)?.ok_or_else(not_joined)?;
         let tree = Tree::open_or_create(&ctx.state_dir)?;
         let own = tree.local_node(ctx.lasting_dir.as_deref())?;
@@ -196,6 +202,7 @@ impl<'b> Bridge<'b> {
             ctx,
             log,
             setting,
+            follow,
             own,
             signer: Rc::new(signer),
             home,

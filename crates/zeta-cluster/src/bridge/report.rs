@@ -121,6 +121,11 @@ pub fn text(seen: &Seen, ctx: &Context) -> String {
                 get("renewed_because")
             );
         }
+        if fields.text("follow").is_some_and(|follow| follow != "all") {
+            let left = fields.number("not_followed").unwrap_or(0) as usize;
+            let left = count(left, "other node");
+            let _ = write!(text, "\nfollow   {}; not followed: {left}", get("follow"));
+        }
         for at in 0_usize.. {
             let key = |what: &str| format!("{REFUSED}{at}_{what}");
             if fields.raw(&key("node")).is_none() {

@@ -1,6 +1,5 @@
 //! The loop of the bridge: one connection after another, and what happens on each.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -17,30 +16,22 @@ use super::copies::{Place, Taken};
 use super::feed::{Arrived, Feed};
 use super::judge::read_meta;
 use super::readable::Readable;
+use super::relist::RELIST;
 use super::send::boot_ms;
 use super::wire::{End, Opened, Result, Wire, back_off, due_at};
 use super::{Bridge, Level};
 use crate::api::Stored;
 use crate::connection::Connection;
+use crate::follow::Follow;
 use crate::meta::Meta;
 use crate::signer::Received;
 
 /// The first change is sent at once, and those within this time after it as one.
 const COALESCE: Duration = Duration::from_millis(20);
-/// How often everything is read again, though nothing says so.
-const RELIST: Duration = Duration::from_secs(600);
-/// The shortest time between two readings of everything.
-const RELIST_SOON: Duration = Duration::from_secs(1);
-/// The longest one after something may have been missed.
-const RELIST_LATE: Duration = Duration::from_secs(30);
-/// After a reading of everything comes a rest of so many times its length.
-const RELIST_REST: u32 = 8;
 /// The longest sleep without a connection, in which the manager learns that this process works.
 const BEAT: Duration = Duration::from_millis(BEAT_MS);
 /// When everything is read again after the tree could not be written.
 const AFTER_FAULT: Duration = Duration::from_secs(30);
-/// How the subject of a card ends.
-const CARD_END: &str = ".card.self";
 /// A connection that lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
 
@@ -119,7 +110,7 @@ impl Bridge<'_> {
     /// Works on one connection, until it ends.
     async fn session(&mut self) -> Result<std::convert::Infallible> {
         let connection = Connection::open(&self.setting).await?;
-        let mut feed = Feed::open(&connection).await?;
+        let mut feed = Feed::open(&connection, &self.follow, &self.own).await?;
         self.status.server = Some(connection.server());
         let meta = match read_meta(&connection).await? {
             Some(found) => found,
@@ -138,7 +129,10 @@ impl Bridge<'_> {
 
     /// Judges the store, takes the name, and reads everything.
     async fn begin(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
-        let values = wire.list(Stream::State, Stream::State.pattern()).await?;
+        let mut values = Vec::new();
+        for pattern in self.follow.patterns(&self.own, Stream::State) {
+            values.extend(wire.list(Stream::State, &pattern).await?);
+        }
         let went_back = self.look_back(wire, &values)?;
         if self.judge(wire, feed, went_back).await? {
             self.copies.forget_revisions();
@@ -154,115 +148,6 @@ impl Bridge<'_> {
         // Its name is the server's to choose, and a line feed would begin another message.
         self.manager.tell(&format!("STATUS=connected to {}", printable(&name)));
         Ok(())
-    }
-
-    /// Returns whether a copy of this tree is newer than what the store has of its record. What
-    /// this node writes from now on is newer than what it finds of its own.
-    fn look_back(&mut self, wire: &Wire, values: &[Stored]) -> Result<bool> {
-        let known = self.memory.known.as_ref().map(|known| &known.meta);
-        let known = known.map(|meta| (meta.cluster.clone(), meta.epoch));
-        let mut went_back = false;
-        for stored in values {
-            let Ok(Subject::State { node, item }) = Subject::parse(&stored.subject) else {
-                continue;
-            };
-            if node == self.own {
-                let own = wire.open(stored.clone())?.ok().filter(|own| own.trust.is_verified());
-                wire.signer.raise_counter(own.map_or(0, |own| own.envelope.counter));
-            } else if let Some((cluster, epoch)) = &known {
-                let (tree, now) = (&self.directory.tree, self.ctx.now());
-                let at = Place { tree, cluster, epoch: *epoch, now };
-                let copied = self.copies.revision(at, &node, &item);
-                went_back |= copied.is_some_and(|copied| copied > stored.sequence);
-            }
-        }
-        Ok(went_back)
-    }
-
-    /// Lists the last values of a stream. It may take long, so what is due is done meanwhile.
-    pub(super) async fn list(
-        &mut self,
-        wire: &mut Wire,
-        feed: &Feed,
-        stream: Stream,
-    ) -> Result<Vec<Stored>> {
-        let last = wire.last_sequence(stream).await?;
-        let (mut found, mut from) = (Vec::new(), 0);
-        while let Some(stored) = wire.connection.next(stream.name(), stream.pattern(), from).await?
-        {
-            if stored.sequence > last {
-                break;
-            }
-            from = stored.sequence.saturating_add(1);
-            found.push(stored);
-            if self.next_due() <= Instant::now() {
-                self.do_due(wire, feed).await?;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Reads all values, and removes copies of what is not there any more.
-    async fn read_everything(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
-        let begun = Instant::now();
-        self.relist_at = begun + jittered(RELIST);
-        self.status.relisted += 1;
-        for stream in Stream::ALL {
-            if let Some(info) = wire.connection.info(stream.name()).await? {
-                feed.read_up_to(stream, info.last_sequence);
-            }
-        }
-        self.mail.begin();
-        self.read_own(wire).await?;
-        let mut listed: BTreeMap<Label, BTreeSet<Item>> = BTreeMap::new();
-        // The cards first: they have the keys by which the others are believed.
-        let values = self.list(wire, feed, Stream::State).await?;
-        let (cards, others): (Vec<_>, Vec<_>) =
-            values.into_iter().partition(|stored| stored.subject.ends_with(CARD_END));
-        for stored in cards.into_iter().chain(others) {
-            if let Ok(Subject::State { node, item }) = Subject::parse(&stored.subject) {
-                listed.entry(node).or_default().insert(item);
-            }
-            self.take_stored(wire, stored)?;
-            if self.next_due() <= Instant::now() {
-                self.do_due(wire, feed).await?;
-            }
-        }
-        self.forget_unlisted(wire, &listed).await?;
-        let values = self.list(wire, feed, Stream::Lease).await?;
-        self.take_leases(wire, values).await?;
-        self.directory.look_at_all();
-        self.send_changes(wire).await?;
-        self.relist_took = begun.elapsed();
-        self.mail.work(wire).await
-    }
-
-    /// Removes copies of what the store does not have. What was not listed may have been written
-    /// meanwhile.
-    async fn forget_unlisted(
-        &mut self,
-        wire: &Wire,
-        listed: &BTreeMap<Label, BTreeSet<Item>>,
-    ) -> Result<()> {
-        let tree = &self.directory.tree;
-        let (unlisted, mut done) = self.copies.unlisted(tree, &self.own, listed);
-        for (node, item) in unlisted {
-            let subject = Subject::State { node: node.clone(), item: item.clone() };
-            if wire.connection.last(Stream::State.name(), &subject.to_string()).await?.is_none() {
-                done = done.and(self.copies.forget(&self.directory.tree, &node, &item));
-            }
-        }
-        if let Err(error) = done {
-            self.missed(&error);
-        }
-        Ok(())
-    }
-
-    /// Reads everything in a moment, because something may have been missed. The longer the last
-    /// time took, the longer this waits: a peer that floods the feed makes gaps all the time.
-    pub(super) fn relist_soon(&mut self) {
-        let pause = (self.relist_took * RELIST_REST).clamp(RELIST_SOON, RELIST_LATE);
-        self.relist_at = self.relist_at.min(Instant::now() + pause);
     }
 
     /// Waits for the next thing that happens, and does what follows from it.
@@ -297,14 +182,14 @@ impl Bridge<'_> {
     }
 
     /// When there is something to do by the clock, but the reading of everything.
-    fn next_due(&self) -> Instant {
+    pub(super) fn next_due(&self) -> Instant {
         let mine = [self.send_at, self.tell_at, self.watchdog_at, self.own_at];
         let others = [self.leases.look_at, self.mail.due_at()];
         mine.into_iter().chain(others).flatten().fold(self.beat_at, Instant::min)
     }
 
     /// Does what is due by the clock, but the reading of everything.
-    async fn do_due(&mut self, wire: &mut Wire, feed: &Feed) -> Result<()> {
+    pub(super) async fn do_due(&mut self, wire: &mut Wire, feed: &Feed) -> Result<()> {
         let now = Instant::now();
         self.feed_watchdog();
         if self.leases.look_at.is_some_and(|at| at <= now) {
@@ -339,18 +224,6 @@ impl Bridge<'_> {
         Ok(())
     }
 
-    async fn read_again_if_due(&mut self, wire: &mut Wire, feed: &mut Feed) -> Result<()> {
-        if self.relist_at > Instant::now() {
-            return Ok(());
-        }
-        let values = self.list(wire, feed, Stream::State).await?;
-        let went_back = self.look_back(wire, &values)?;
-        if self.judge(wire, feed, went_back).await? {
-            return Err(End::Again("the store is not what it was".to_owned()));
-        }
-        self.read_everything(wire, feed).await
-    }
-
     /// Remembers how far each stream was seen.
     fn count_streams(&mut self, feed: &Feed) {
         let Some(known) = &mut self.memory.known else { return };
@@ -371,7 +244,7 @@ impl Bridge<'_> {
     }
 
     /// Takes a value: a copy, a lease, a message, or the record of the cluster.
-    fn take_stored(&mut self, wire: &mut Wire, stored: Stored) -> Result<()> {
+    pub(super) fn take_stored(&mut self, wire: &mut Wire, stored: Stored) -> Result<()> {
         if stored.subject == Subject::Meta.to_string() {
             return self.take_meta(wire, &stored);
         }
@@ -449,7 +322,9 @@ impl Bridge<'_> {
     fn take_record(&mut self, wire: &Wire, item: &Item, value: &Received) {
         let held = &wire.meta.held;
         let (tree, now) = (&self.directory.tree, self.ctx.now());
-        let at = Place { tree, cluster: &held.cluster, epoch: held.epoch, now };
+        let rarely = self.follow == Follow::Records;
+        let card_every_ms = rarely.then_some(RELIST.as_millis() as u64);
+        let at = Place { tree, cluster: &held.cluster, epoch: held.epoch, now, card_every_ms };
         match self.copies.take(at, item, value) {
             Ok(Taken::Written) => self.status.taken += 1,
             Ok(Taken::Known) => {}
@@ -478,12 +353,6 @@ impl Bridge<'_> {
             _ => Err(End::Again("the record of the cluster has changed".to_owned())),
         }
     }
-}
-
-/// A time between three quarters of this one and all of it.
-fn jittered(time: Duration) -> Duration {
-    let random = host::random().unwrap_or(0) % 1000;
-    time.mul_f64(0.75 + random as f64 / 4000.0)
 }
 
 /// Waits until a signal asks this process to end.

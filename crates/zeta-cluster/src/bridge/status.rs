@@ -32,6 +32,8 @@ pub(super) struct Status {
     pub(super) sent: u64,
     /// Values that were taken by this run.
     pub(super) taken: u64,
+    /// Nodes that have a card and are not followed.
+    pub(super) not_followed: u64,
     /// How often everything was read again.
     pub(super) relisted: u64,
     /// Why everything was renewed last, the epoch then, and when.
@@ -121,6 +123,8 @@ impl Bridge<'_> {
                 fields.push_number(&format!("{}_sequence", stream.word()), *last);
             }
         }
+        fields.push_text("follow", &self.follow.to_string());
+        fields.push_number("not_followed", status.not_followed);
         let (peers, records) = self.copies.count();
         fields.push_number("peers", peers as u64);
         fields.push_number("peer_records", records as u64);

@@ -108,6 +108,15 @@ pub struct CardSeen {
     pub sequence: u64,
     /// When the observer first saw this revision.
     pub observed: Moment,
+    /// The longest time between two looks of the observer; 0 if cards are sent to it.
+    pub every_ms: u64,
+}
+
+impl CardSeen {
+    /// After this time without a new card the node is silent, in ms.
+    fn silent_after_ms(&self) -> u64 {
+        self.card.silent_after_ms().saturating_add(self.every_ms)
+    }
 }
 
 /// The card of another node as its copy in a tree says it.
@@ -127,7 +136,8 @@ impl Copied {
             return Err(Damage::BadKey("schema"));
         };
         let card = Card::of(&fields)?;
-        let seen = CardSeen { card, sequence: about.sequence, observed: about.observed };
+        let every_ms = about.card_every_ms.unwrap_or(0);
+        let seen = CardSeen { card, sequence: about.sequence, observed: about.observed, every_ms };
         Ok(Copied { seen, verified: about.verified })
     }
 
@@ -143,14 +153,14 @@ impl Copied {
 /// Returns whether a node is silent. It is not dead: its leases hold until their TTL is over.
 pub fn is_silent(seen: &CardSeen, now: &Now) -> bool {
     match seen.observed.age(now) {
-        Age::Ms(age_ms) => age_ms > seen.card.silent_after_ms(),
+        Age::Ms(age_ms) => age_ms > seen.silent_after_ms(),
         Age::Unclear => false,
     }
 }
 
 /// When a node becomes silent if no other card comes, by the boot clock of the observer.
 pub fn silent_at_ns(seen: &CardSeen) -> u64 {
-    let after_ns = seen.card.silent_after_ms().saturating_add(1).saturating_mul(NS_PER_MS);
+    let after_ns = seen.silent_after_ms().saturating_add(1).saturating_mul(NS_PER_MS);
     seen.observed.boot_ns.saturating_add(after_ns)
 }
 
@@ -190,8 +200,8 @@ pub fn decide_start(
         return Start::Taken(Box::new(seen.card.clone()));
     }
     let rest_ms = match seen.observed.age(now) {
-        Age::Ms(age_ms) => (seen.card.silent_after_ms() + 1).saturating_sub(age_ms),
-        Age::Unclear => seen.card.silent_after_ms() + 1,
+        Age::Ms(age_ms) => (seen.silent_after_ms() + 1).saturating_sub(age_ms),
+        Age::Unclear => seen.silent_after_ms() + 1,
     };
     Start::Wait { rest_ms }
 }
@@ -252,7 +262,7 @@ mod tests {
     fn seen(machine: Option<&str>, sequence: u64, boot_s: u64) -> CardSeen {
         let boot_ns = boot_s * 1_000_000_000;
         let observed = Moment { boot_ns, boot_id: "here".into(), time_ns: None };
-        CardSeen { card: card(machine, "1", 7), sequence, observed }
+        CardSeen { card: card(machine, "1", 7), sequence, observed, every_ms: 0 }
     }
 
     fn host() -> Host {
@@ -303,6 +313,12 @@ mod tests {
         assert_eq!(silent_at_ns(&seen), 140_001_000_000);
         let rebooted = Host { boot_id: "there".into(), ..Host::default() };
         assert!(!is_silent(&seen, &now(&rebooted, 500)), "it was observed by another clock");
+        // Who reads the card every 10 min may see an old one for as long.
+        let rarely = CardSeen { every_ms: 600_000, ..seen };
+        for (at_s, silent) in [(141, false), (740, false), (741, true)] {
+            assert_eq!(is_silent(&rarely, &now(&host, at_s)), silent, "{at_s}");
+        }
+        assert_eq!(silent_at_ns(&rarely), 740_001_000_000);
     }
 
     #[test]
@@ -347,13 +363,14 @@ mod tests {
             verified: true,
             counter: None,
             gone: None,
+            card_every_ms: Some(600_000),
         };
         let written = copy::write(text.as_bytes(), RECORD_MAX, &about).unwrap();
         let copied = Copied::read(written.as_bytes()).unwrap();
         let host = host();
         assert_eq!((copied.age_ms(&now(&host, 103)), copied.verified), (Some(3000), true));
-        assert!(!is_silent(&copied.seen, &now(&host, 139)));
-        assert!(is_silent(&copied.seen, &now(&host, 141)));
+        assert!(!is_silent(&copied.seen, &now(&host, 740)));
+        assert!(is_silent(&copied.seen, &now(&host, 741)));
         // Of another boot of the observer nothing is known.
         let other = Host { boot_id: "later".into(), ..Host::default() };
         assert_eq!(copied.age_ms(&now(&other, 103)), None);

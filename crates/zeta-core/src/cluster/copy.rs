@@ -18,7 +18,7 @@ pub const FOREIGN_KIND: &str = "foreign";
 /// The last line of a record.
 const END: &str = "end: true\n";
 /// Most keys that the observer adds.
-const ADDED: usize = 13;
+const ADDED: usize = 14;
 /// Most bytes that they add.
 const ADDED_BYTES: usize = 1024;
 
@@ -31,6 +31,8 @@ const COUNTER_EPOCH: &str = "copy_counter_epoch";
 const GONE_COUNTER: &str = "copy_gone_counter";
 const GONE_EPOCH: &str = "copy_gone_epoch";
 const GONE_SEQUENCE: &str = "copy_gone_sequence";
+/// The key that says how rarely the observer reads cards.
+const CARD_EVERY: &str = "copy_card_every_ms";
 
 /// Returns whether a record is the copy of another node's.
 pub fn is_copy(fields: &Fields<'_>) -> bool {
@@ -69,6 +71,9 @@ pub struct About {
     /// In the copy of a card: the record of this node that was taken back after it, as the number
     /// and the counter of the value that said so.
     pub gone: Option<(u64, Counter)>,
+    /// In the copy of a card: the longest time between two readings, of an observer to whom cards
+    /// are not sent as they are written.
+    pub card_every_ms: Option<u64>,
 }
 
 /// A moment by the boot clock of an observer.
@@ -203,6 +208,10 @@ impl About {
                 None => None,
                 Some(counter) => Some((number(GONE_SEQUENCE)?, counter)),
             },
+            card_every_ms: match fields.raw(CARD_EVERY) {
+                None => None,
+                Some(_) => Some(number(CARD_EVERY)?),
+            },
         })
     }
 
@@ -245,6 +254,9 @@ impl About {
         if let Some((sequence, counter)) = self.gone {
             push(counter, GONE_COUNTER, GONE_EPOCH);
             fields.push_number(GONE_SEQUENCE, sequence);
+        }
+        if let Some(every_ms) = self.card_every_ms {
+            fields.push_number(CARD_EVERY, every_ms);
         }
         fields.render()
     }
@@ -293,6 +305,7 @@ mod tests {
             verified: true,
             counter: Some((3, 77)),
             gone: None,
+            card_every_ms: None,
         }
     }
 

@@ -106,6 +106,26 @@ impl BridgeDir {
         Ok(Some(Some(BridgeDir { fd: found.into(), path })))
     }
 
+    /// Removes the directory of a copied node, if there is one. It has its mark for as long as it
+    /// has its name.
+    ///
+    /// # Errors
+    /// As the kernel says, or it is not a directory that zeta trusts.
+    pub fn remove_node(tree: &Tree, node: &Label) -> Result<()> {
+        let Some(Some(dir)) = BridgeDir::find_node(tree, node)? else { return Ok(()) };
+        for name in dir.list()?.names.iter().filter(|name| *name != layout::COPY_MARK) {
+            dir.remove(name)?;
+        }
+        let nodes = tree.base.path.join(layout::NODES);
+        let opened = open_inner(tree.base.as_fd(), layout::NODES, &tree.base, || nodes.clone())?;
+        let Some((parent, _)) = opened else { return Ok(()) };
+        let temp = format!("{}{}", layout::NEW_PREFIX, host::random_hex()?);
+        renameat(&parent, node.as_str(), &parent, temp.as_str())
+            .and_then(|()| unlinkat(&dir, layout::COPY_MARK, AtFlags::empty()))
+            .and_then(|()| unlinkat(&parent, temp.as_str(), AtFlags::REMOVEDIR))
+            .map_err(|errno| Error::io("cannot remove", &dir.path, errno))
+    }
+
     /// Opens `cluster/` below the tree, or a directory in it, and makes what is missing.
     ///
     /// # Errors

@@ -161,6 +161,11 @@ fn read_card(sources: &Sources, node: &Label, now: &Now) -> Option<Seen> {
     Some(Seen {
         at_us: now.reading.wall_us.saturating_sub(age_us),
         is_verified: about.verified,
-        card: CardSeen { card, sequence: about.sequence, observed: about.observed },
+        card: CardSeen {
+            card,
+            sequence: about.sequence,
+            observed: about.observed,
+            every_ms: about.card_every_ms.unwrap_or(0),
+        },
     })
 }

@@ -26,19 +26,25 @@ As a service: systemctl enable --now zeta-cluster-bridge.service
 
 Examples:
   zeta cluster bridge
+  zeta cluster bridge --follow node-a,node-b
   zeta cluster bridge --verbose --server nats://hub.lan:4222")]
 struct BridgeArgs {
     #[command(flatten)]
     server: ServerArgs,
+    /// What is followed of other machines: all, records (cards are read every 10 min), or names
+    /// of nodes with commas [default: cluster_follow in the configuration, or all]
+    #[arg(long, value_name = "WHAT")]
+    follow: Option<String>,
     /// Log also what needs no attention
     #[arg(long)]
     verbose: bool,
 }
 
 fn run(call: &Call) -> Result<u8> {
-    let BridgeArgs { server, verbose } = call.args()?;
+    let BridgeArgs { server, follow, verbose } = call.args()?;
     let setting = server.setting(call.config()?)?;
     let dir = environment::cluster_dir(call.config()?)?;
+    let follow = environment::follow(follow, call.config()?)?;
     let ctx = call.context()?;
     // The journal reads how much a line matters from its first characters.
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
@@ -55,6 +61,6 @@ fn run(call: &Call) -> Result<u8> {
         };
         call.out.log(if in_journal { number } else { "" }, line);
     };
-    bridge::run(Options { ctx: &ctx, setting, dir, log: &log })?;
+    bridge::run(Options { ctx: &ctx, setting, dir, follow, log: &log })?;
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! The bridge: trees as nodes of one machine, real servers, and bridges that are killed.
 
 mod copy;
+mod follow;
 mod hostile;
 mod kill;
 mod lease;
@@ -29,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) sandbox: Sandbox,
     pub(super) name: String,
     url: String,
+    /// What its bridge follows.
+    follow: &'static str,
     bridge: Option<Child>,
 }
 
@@ -36,7 +39,7 @@ impl Node {
     /// Makes a node of the cluster on this server.
     pub(crate) fn new(name: &str, server: &Server) -> Node {
         let (sandbox, name) = (Sandbox::new(), name.to_owned());
-        let node = Node { sandbox, name, url: server.url(), bridge: None };
+        let node = Node { sandbox, name, url: server.url(), follow: "all", bridge: None };
         node.make_tree();
         node.join(server);
         node
@@ -73,6 +76,7 @@ impl Node {
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command =
             self.sandbox.cmd(&["cluster", "bridge", "--verbose", "--server", &self.url]);
+        command.args(["--follow", self.follow]);
         command.stdout(Stdio::null()).stderr(log);
         self.bridge = Some(command.spawn().unwrap());
     }
