@@ -112,8 +112,8 @@ pub const BUGS: [Bug; 39] = [
     bug(
         "a server that was cut off is believed",
         CALL,
-        "if observed.epoch != terms.epoch || seen < self.known {",
-        "if observed.epoch != terms.epoch {",
+        "seen < self.known && !was_removed",
+        "seen < self.known && was_removed",
         LEASE_TESTS,
     ),
     bug(
