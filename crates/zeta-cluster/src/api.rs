@@ -86,12 +86,13 @@ pub(crate) struct Info {
 
 /// A server that keeps a stream and does not lead it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Follower {
-    pub(crate) name: String,
+pub struct Follower {
+    /// Its name.
+    pub name: String,
     /// It has all that the leader has, and answers.
-    pub(crate) current: bool,
+    pub current: bool,
     /// How many operations it lacks.
-    pub(crate) lag: u64,
+    pub lag: u64,
 }
 
 impl Info {

@@ -141,6 +141,16 @@ impl Connection {
         (info.server_name, info.version)
     }
 
+    /// The name of the server that answers, for people. One that was given none has its id there,
+    /// which says nothing: then it is the address.
+    pub(crate) fn shown_server(&self) -> String {
+        let info = self.client.server_info();
+        match info.server_name.is_empty() || info.server_name == info.server_id {
+            true => self.servers().to_string(),
+            false => info.server_name,
+        }
+    }
+
     /// Subscribes to a pattern.
     pub(crate) async fn subscribe(
         &self,

@@ -7,13 +7,14 @@ use zeta_core::record::quote;
 use zeta_core::time::format_utc;
 
 use crate::account::Account;
+use crate::api::Follower;
 use crate::compact::Compacted;
 use crate::gate::RACERS;
 use crate::init::Initialized;
 use crate::join::{Joined, Key};
 use crate::keys::Keys;
 use crate::meta::Meta;
-use crate::status::{PowerSafe, Status, StreamStatus};
+use crate::status::{PowerSafe, Quorum, Status, StreamStatus};
 
 /// The cluster that `init` made or found, as JSON.
 pub fn initialized(done: &Initialized) -> Object {
@@ -193,9 +194,17 @@ pub fn status(status: &Status) -> Object {
     if let Some(meta) = &status.meta {
         record(&mut object, meta);
     }
+    if let Some(quorum) = status.quorum() {
+        object.number("quorum_servers", quorum.servers);
+        object.number("quorum_current", quorum.current).number("quorum_needed", quorum.needed);
+    }
     object.objects("streams", &status.streams, |object, stream| {
         object.text("name", stream.name).number("replicas", stream.replicas);
         object.text_if("leader", stream.leader.as_deref()).number("lag", stream.lag);
+        object.objects("followers", &stream.followers, |object, follower| {
+            object.text("server", &follower.name).flag("current", follower.current);
+            object.number("lag", follower.lag);
+        });
         object.number("messages", stream.messages).number("bytes", stream.bytes);
         object.number("max_bytes", stream.max_bytes).number("last_sequence", stream.last_sequence);
     });
@@ -218,6 +227,9 @@ pub fn status_text(status: &Status) -> String {
     }
     let _ = write!(text, "\naccount  {}", trusting(status.account));
     let _ = write!(text, "\npower    {}", power(status.power_safe));
+    if let Some(quorum) = status.quorum().filter(|quorum| quorum.servers > 1) {
+        let _ = write!(text, "\nquorum   {}", quorum_text(quorum));
+    }
     for stream in &status.streams {
         let StreamStatus { name, leader, messages, bytes, max_bytes, .. } = stream;
         let _ = write!(
@@ -227,7 +239,11 @@ pub fn status_text(status: &Status) -> String {
         );
         if stream.replicas > 1 {
             let leader = leader.as_deref().unwrap_or("no server");
-            let _ = write!(text, ", led by {leader}, lag {}", stream.lag);
+            let _ = write!(text, ", led by {leader}");
+            for Follower { name, current, lag } in &stream.followers {
+                let odd = if *current { "" } else { " (does not keep up)" };
+                let _ = write!(text, ", {name} lag {lag}{odd}");
+            }
         }
     }
     for finding in &status.findings {
@@ -238,6 +254,16 @@ pub fn status_text(status: &Status) -> String {
         text.push_str("\nnothing wrong was found");
     }
     text
+}
+
+fn quorum_text(quorum: Quorum) -> String {
+    let Quorum { servers, current, needed } = quorum;
+    let so = match current.checked_sub(needed) {
+        None => "so nothing can be written".to_owned(),
+        Some(0) => "so one more must not fail".to_owned(),
+        Some(spare) => format!("so {spare} may fail"),
+    };
+    format!("{current} of {servers} servers have all that was written, {needed} are needed, {so}")
 }
 
 fn power(power_safe: PowerSafe) -> &'static str {

@@ -8,7 +8,7 @@ use zeta_core::cluster::subject::Stream;
 use zeta_os::error::{Kind, Result};
 
 use crate::account::Account;
-use crate::api::Info;
+use crate::api::{Follower, Info};
 use crate::connection::Connection;
 use crate::gate::{SERIALIZED, Version};
 use crate::init::{RESTORE, check_jetstream, look, read_meta};
@@ -53,7 +53,9 @@ pub struct StreamStatus {
     pub replicas: u64,
     /// The server that leads it.
     pub leader: Option<String>,
-    /// How many operations the slowest other server lacks.
+    /// The other servers that keep it, as the leader sees them.
+    pub followers: Vec<Follower>,
+    /// How many operations the slowest of them lacks.
     pub lag: u64,
     /// How many messages it has.
     pub messages: u64,
@@ -63,6 +65,25 @@ pub struct StreamStatus {
     pub max_bytes: u64,
     /// The sequence of its last message.
     pub last_sequence: u64,
+}
+
+impl StreamStatus {
+    /// How many servers have all of it: the one that leads, and those that keep up.
+    fn current(&self) -> u64 {
+        let keep_up = self.followers.iter().filter(|follower| follower.current).count() as u64;
+        keep_up + u64::from(self.leader.is_some() || self.replicas == 1)
+    }
+}
+
+/// How many servers are there, of those that keep the streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    /// How many keep each stream.
+    pub servers: u64,
+    /// How many have all of the stream that the fewest have all of.
+    pub current: u64,
+    /// How many it takes to write.
+    pub needed: u64,
 }
 
 /// Something that is wrong, or will be.
@@ -103,6 +124,13 @@ impl Status {
     /// The exit status: 0 if the cluster can be used.
     pub fn exit_status(&self) -> u8 {
         self.findings.iter().find_map(|finding| finding.kind).map_or(0, Kind::status)
+    }
+
+    /// Counts the servers; `None` if no stream is there.
+    pub fn quorum(&self) -> Option<Quorum> {
+        let servers = self.streams.iter().map(|stream| stream.replicas).max()?;
+        let current = self.streams.iter().map(StreamStatus::current).min()?;
+        Some(Quorum { servers, current, needed: servers / 2 + 1 })
     }
 
     /// Says it first if the machine that asks is in a cluster which is not on this server.
@@ -180,6 +208,7 @@ fn stream_status(stream: Stream, info: &Info) -> StreamStatus {
         name: stream.name(),
         replicas: info.replicas(),
         leader: info.leader.clone(),
+        followers: info.followers.clone(),
         lag: info.followers.iter().map(|follower| follower.lag).max().unwrap_or(0),
         messages: info.messages,
         bytes: info.bytes,

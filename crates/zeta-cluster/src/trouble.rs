@@ -81,7 +81,11 @@ impl Trouble {
 fn advice(code: u64) -> (Kind, &'static str) {
     match code {
         // Its own meta group or the group of a stream has no leader now.
-        10008 | 10009 => (Kind::Busy, "repeat the call: the servers have no leader at the moment"),
+        10008 | 10009 => (
+            Kind::Busy,
+            "repeat the call: the servers have no leader now. If that lasts, there is no quorum: \
+             more than half of the servers must run",
+        ),
         10039 | 10076 => (Kind::Unsafe, "switch JetStream on for the account of this login"),
         10074 => {
             (Kind::Unsafe, "one server alone keeps one replica: --replicas 1, or make a cluster")

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use zeta_bus::report::count;
 use zeta_core::cluster::card::{Copied, is_silent};
 use zeta_core::cluster::copy::copy_max;
-use zeta_core::cluster::subject::Item;
+use zeta_core::cluster::subject::{Item, Stream};
 use zeta_core::evidence::{Process, ProcessState, Processes};
 use zeta_core::json::Object;
 use zeta_core::layout::{self, RECORD_MAX};
@@ -17,6 +17,9 @@ use zeta_os::process;
 use zeta_state::context::Context;
 use zeta_state::directory::copied::BridgeDir;
 use zeta_state::directory::tree::Tree;
+
+use crate::status::Status;
+use crate::stream;
 
 /// Most bytes of the file that are read.
 const STATUS_MAX: usize = 64 * 1024;
@@ -80,12 +83,48 @@ pub fn look(ctx: &Context) -> Result<Seen> {
     Ok(seen)
 }
 
-/// Adds it to the answer of `zeta cluster status`.
-pub fn add(object: &mut Object, seen: &Seen, ctx: &Context) {
+impl Seen {
+    /// How many values the streams have that the bridge had not seen when it wrote its file. None
+    /// if it is no bridge of this cluster and epoch.
+    fn behind(&self, store: &Status) -> Option<u64> {
+        let (fields, held) = (self.status.as_ref()?, &store.meta.as_ref()?.held);
+        let is_same = fields.text("cluster").is_some_and(|id| id == held.cluster.as_str())
+            && fields.number("epoch") == Some(held.epoch);
+        let behind = |stream: Stream| {
+            let there = store.streams.iter().find(|there| there.name == stream.name())?;
+            let seen = fields.number(&format!("{}_sequence", stream.word()))?;
+            Some(there.last_sequence.saturating_sub(seen))
+        };
+        // Where a part is followed, the numbers of the others' records are not seen.
+        let is_part = fields.text("follow").is_some_and(|follow| follow != "all");
+        let counted = stream::ALL.into_iter().filter(|one| !is_part || *one != Stream::State);
+        is_same.then(|| counted.filter_map(behind).sum())
+    }
+
+    /// What was refused of each node, at its place in the file: the node, how many, and why.
+    fn refused(&self) -> impl Iterator<Item = (String, u64, String)> + '_ {
+        let fields = self.status.iter();
+        fields.flat_map(|fields| {
+            (0_usize..).map_while(move |at| {
+                let key = |what: &str| format!("{REFUSED}{at}_{what}");
+                let count = fields.number(&key("count")).unwrap_or(0);
+                let reason = fields.text(&key("reason")).unwrap_or_default();
+                Some((fields.text(&key("node"))?.into_owned(), count, reason.into_owned()))
+            })
+        })
+    }
+}
+
+/// Adds it to the answer of `zeta cluster status`, with what the store said to it.
+pub fn add(object: &mut Object, seen: &Seen, store: &Status, ctx: &Context) {
     let now = ctx.now();
     if let Some(fields) = &seen.status {
         object.objects("bridge", [fields], |object, fields| {
-            object.flag("runs", seen.runs).fields(fields);
+            object.flag("runs", seen.runs);
+            if let Some(behind) = seen.behind(store) {
+                object.number("behind", behind);
+            }
+            object.fields(fields);
         });
     }
     object.objects("peers", &seen.peers, |object, peer| {
@@ -98,6 +137,8 @@ pub fn add(object: &mut Object, seen: &Seen, ctx: &Context) {
         }
         object.text_if("machine_id", card.and_then(|card| card.seen.card.machine_id.as_deref()));
         object.number("records", peer.records);
+        let refused = seen.refused().find(|(node, ..)| node == peer.node.as_str());
+        object.number("refused", refused.map_or(0, |(_, count, _)| count));
         if let Some(card) = card {
             object.number("damaged", card.seen.card.damaged);
         }
@@ -105,13 +146,27 @@ pub fn add(object: &mut Object, seen: &Seen, ctx: &Context) {
 }
 
 /// The same for people; empty if there is nothing to say.
-pub fn text(seen: &Seen, ctx: &Context) -> String {
+pub fn text(seen: &Seen, store: &Status, ctx: &Context) -> String {
     let now = ctx.now();
     let mut text = String::new();
     if let Some(fields) = &seen.status {
         let get = |key: &str| printable(&fields.text(key).unwrap_or_default()).into_owned();
         let state = if seen.runs { get("state") } else { "does not run".to_owned() };
         let _ = write!(text, "\nbridge   of {}: {state} since {}", get("node"), get("since"));
+        if let Some(behind) = seen.behind(store) {
+            let number = |key: &str| fields.number(key).unwrap_or(0);
+            let _ = write!(
+                text,
+                "\nlag      behind by {}, {} to send; messages: behind by {}, {} to send",
+                count(behind as usize, "value"),
+                number("own_unsent"),
+                number("mail_lag"),
+                number("mail_pending"),
+            );
+        }
+        if let Some(ms) = fields.raw("server_clock_ahead_ms") {
+            let _ = write!(text, "\nclock    of the server: {} ms ahead", printable(ms));
+        }
         if fields.raw("renewed_because").is_some() {
             let _ = write!(
                 text,
@@ -126,13 +181,8 @@ pub fn text(seen: &Seen, ctx: &Context) -> String {
             let left = count(left, "other node");
             let _ = write!(text, "\nfollow   {}; not followed: {left}", get("follow"));
         }
-        for at in 0_usize.. {
-            let key = |what: &str| format!("{REFUSED}{at}_{what}");
-            if fields.raw(&key("node")).is_none() {
-                break;
-            }
-            let count = fields.number(&key("count")).unwrap_or(0);
-            let (node, reason) = (get(&key("node")), get(&key("reason")));
+        for (node, count, reason) in seen.refused() {
+            let (node, reason) = (printable(&node), printable(&reason));
             let _ = write!(text, "\nrefused  {node}: {count} values, the last because {reason}");
         }
         if fields.raw("fault").is_some() {

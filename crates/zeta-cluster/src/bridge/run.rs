@@ -111,7 +111,7 @@ impl Bridge<'_> {
     async fn session(&mut self) -> Result<std::convert::Infallible> {
         let connection = Connection::open(&self.setting).await?;
         let mut feed = Feed::open(&connection, &self.follow, &self.own).await?;
-        self.status.server = Some(connection.server());
+        self.status.server = Some((connection.shown_server(), connection.server().1));
         let meta = match read_meta(&connection).await? {
             Some(found) => found,
             None => return Err(self.missing(Stream::Meta)),

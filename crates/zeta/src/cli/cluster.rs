@@ -118,10 +118,10 @@ fn run_status(call: &Call) -> Result<u8> {
     let here = bridge_report::look(&ctx)?;
     let object = || {
         let mut object = report::status(&seen);
-        bridge_report::add(&mut object, &here, &ctx);
+        bridge_report::add(&mut object, &here, &seen, &ctx);
         object
     };
-    let text = || report::status_text(&seen) + &bridge_report::text(&here, &ctx);
+    let text = || report::status_text(&seen) + &bridge_report::text(&here, &seen, &ctx);
     call.out.either(object, text)?;
     Ok(seen.exit_status())
 }
@@ -204,6 +204,7 @@ fn run_config(call: &Call) -> Result<u8> {
             Error::usage(format!("{member:?} is no NODE=KEY of a node that is not there yet"))
         })?;
     }
+    server_config::check_nodes(&nodes)?;
     let admin = match args.admin {
         Some(key) if is_public_key(&key) => key,
         file => {

@@ -3,7 +3,9 @@
 use clap::{Args, Command};
 
 use super::{Call, Noun};
-use zeta_os::error::Result;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
+use zeta_state::directory::tree::Tree;
 use zeta_state::upkeep::init::{GroupOptions, init, init_group};
 use zeta_state::upkeep::report::{init_json, init_text};
 
@@ -44,6 +46,7 @@ fn build(verb: Command) -> Command {
 fn run(call: &Call) -> Result<u8> {
     let args: InitArgs = call.args()?;
     let ctx = call.context()?;
+    refuse_other_node(&ctx)?;
     let report = match args.group {
         None => init(&ctx)?,
         Some(group) => {
@@ -53,4 +56,19 @@ fn run(call: &Call) -> Result<u8> {
     };
     call.out.either(|| init_json(&report), || init_text(&report))?;
     Ok(0)
+}
+
+/// Refuses a name that is not that of this machine: `init` gives it none.
+fn refuse_other_node(ctx: &Context) -> Result<()> {
+    let Some(named) = &ctx.node else { return Ok(()) };
+    let tree = Tree::open(&ctx.state_dir)?;
+    let own = tree.map(|tree| tree.read_local_node()).transpose()?.flatten();
+    match own.as_ref() == Some(named) {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Unsafe,
+            format!("'zeta init' gives this machine no name, so it cannot become {named}"),
+        )
+        .hint("leave out --node, and ZETA_NODE in the environment: a machine keeps its name")),
+    }
 }

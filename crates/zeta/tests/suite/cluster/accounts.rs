@@ -76,6 +76,9 @@ fn a_list_that_is_none_is_refused() {
     let key = nkeys::KeyPair::new_user().public_key();
     let config = ["cluster", "config", "--nodes", &file];
     sandbox.refused(&config, 7);
+    let admin = sandbox.dir.join("admin.nk");
+    sandbox.refused(&["cluster", "config", "--admin", admin.to_str().unwrap()], 2);
+    assert!(!admin.exists(), "a refused call made a key");
     for (text, part) in [
         ("# none\n".to_owned(), "no node is named"),
         ("node-a SUABC\n".to_owned(), "line 1"),

@@ -1,8 +1,13 @@
 //! The proof that a server can keep a cluster: Debian's fails it with three replicas.
 
+use std::time::Duration;
+
 use super::nats::Trio;
 use super::{nats, program};
-use crate::support::{Sandbox, test_name};
+use crate::support::{Sandbox, test_name, until};
+
+/// How long the servers may take to miss one of them.
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn three_replicas_of_debian_are_refused_by_what_they_did() {
@@ -41,9 +46,30 @@ fn three_replicas_of_a_newer_server_are_accepted() {
         assert_eq!(stream["replicas"], 3, "{answer}");
         assert!(stream["leader"].as_str().unwrap().starts_with('n'), "{answer}");
     }
+    assert_eq!(answer["quorum_current"], 3, "{answer}");
+    // One that is stopped is missed after some seconds.
+    trio.servers[2].kill();
+    let mut seen = answer;
+    let is_missed = until(SOON, || {
+        seen = status().1;
+        seen["quorum_current"] == 2
+    });
+    assert!(is_missed, "{seen}");
+    assert_eq!((&seen["quorum_servers"], &seen["quorum_needed"]), (&3.into(), &2.into()), "{seen}");
+    for stream in seen["streams"].as_array().unwrap() {
+        let followers = stream["followers"].as_array().unwrap();
+        let behind: Vec<_> = followers.iter().filter(|one| one["current"] == false).collect();
+        assert!(behind.iter().all(|one| one["server"] == "n3") && followers.len() == 2, "{seen}");
+    }
+    let text = sandbox.ok(&["cluster", "status", "--server", &urls]);
+    let line = "quorum   2 of 3 servers have all that was written, 2 are needed, so one more must";
+    assert!(text.contains(line) && text.contains("n3 does not keep up"), "{text}");
     // Without a majority nothing can be written, and that is said.
     trio.servers[1].kill();
-    trio.servers[2].kill();
-    let out = sandbox.zeta(&["cluster", "status", "--server", &urls]);
-    assert_eq!(out.status, 6, "{out:?}");
+    let mut out = sandbox.zeta(&["cluster", "status", "--server", &urls]);
+    let is_said = until(SOON, || {
+        out = sandbox.zeta(&["cluster", "status", "--server", &urls]);
+        out.status == 6 && out.err.contains("no quorum")
+    });
+    assert!(is_said, "{out:?}");
 }

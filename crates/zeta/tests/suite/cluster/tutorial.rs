@@ -126,12 +126,13 @@ impl Drop for Laboratory {
     }
 }
 
-/// Takes out what differs from run to run, also who leads and whether a call had to wait.
+/// Takes out what differs from run to run, also who leads, who lags, and whether a call had to
+/// wait.
 fn plain(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.starts_with("zeta: waiting for "));
-    let text = lines.collect::<Vec<_>>().join("\n");
-    let leaders = ["ann", "ben", "cyd"].map(|name| format!("led by {name}"));
-    page::plain(&leaders.iter().fold(text, |text, leader| text.replace(leader, "led by one")))
+    let differs = ["zeta: waiting for ", "lag  ", "clock  "];
+    let lines = text.lines().filter(|line| !differs.iter().any(|word| line.starts_with(word)));
+    let lines = lines.map(|line| line.split_once(", led by ").map_or(line, |(before, _)| before));
+    page::plain(&lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Whether a command can be typed again until it prints what the page has.

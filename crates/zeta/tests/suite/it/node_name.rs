@@ -135,3 +135,14 @@ fn a_home_or_an_image_that_machines_share_gives_each_its_own_name() {
     assert_ne!(on(one, "1"), first);
     assert_eq!(kept(&sandbox.dir).len(), 2);
 }
+
+#[test]
+fn init_refuses_a_name_that_this_machine_does_not_have() {
+    let sandbox = Sandbox::new();
+    let out = sandbox.refused(&["init", "--node", "node-other"], 7);
+    assert!(out.err.contains("node-other") && out.err.contains("--node"), "{out:?}");
+    assert!(!sandbox.state.join("local-node").exists(), "nothing was made");
+    let own = name(&sandbox);
+    sandbox.refused(&["init", "--node", "node-other"], 7);
+    sandbox.ok(&["init", "--node", own.trim()]);
+}

@@ -6,10 +6,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use zeta_core::cluster::subject::Subject;
 
+use super::super::nats::Server;
 use super::super::{nats, program};
 use super::hostile::{Hostile, marker};
 use super::{Node, SOON, cluster, value};
-use crate::support::{Sandbox, finish, is_root, skip, test_name, until};
+use crate::support::{Sandbox, finish, is_root, signal, skip, test_name, until};
 
 #[test]
 fn what_breaks_the_rules_is_refused_named_and_never_written() {
@@ -75,6 +76,29 @@ fn what_breaks_the_rules_is_refused_named_and_never_written() {
     let shown = b.sandbox.ok(&["cluster", "status", "--server", &server.url()]);
     assert!(shown.contains("refused  node-x") && shown.contains("peer     node-a"), "{shown}");
     assert!(shown.contains("bridge   of node-b: connected"), "{shown}");
+    assert!(shown.contains("\nlag      behind by ") && shown.contains("\nclock    "), "{shown}");
+    counts_what_it_has_not_seen(&b, &server, &evil);
+}
+
+/// The bridge is stopped, and what it has not seen is counted, and what it refused of each node.
+fn counts_what_it_has_not_seen(b: &Node, server: &Server, evil: &Hostile) {
+    let status = || -> serde_json::Value {
+        let shown = b.sandbox.ok(&["cluster", "status", "--server", &server.url(), "--json"]);
+        serde_json::from_str(&shown).unwrap()
+    };
+    let behind = |seen: &serde_json::Value| seen["bridge"][0]["behind"].as_u64().unwrap();
+    b.wait_until("it has seen all but the last cards", |_| behind(&status()) < 5);
+    signal(b.bridge.as_ref().unwrap().id(), Signal::STOP);
+    for number in 0..5 {
+        let subject = format!("zeta1.state.node-x.marker.unseen-{number}");
+        evil.write(&subject, &marker("unseen", ""), |_| {});
+    }
+    let seen = status();
+    assert!(behind(&seen) >= 5, "{seen}");
+    let peers = seen["peers"].as_array().unwrap();
+    let refused =
+        |node: &str| peers.iter().find(|one| one["node"] == node).unwrap()["refused"].clone();
+    assert!(refused("node-x").as_u64() >= Some(10) && refused("node-a") == 0, "{seen}");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::super::{nats, program, with_each};
-use super::{Node, cluster};
-use crate::support::{Sandbox, signal, test_name};
+use super::{Node, SOON, cluster};
+use crate::support::{Sandbox, signal, test_name, until};
 
 #[test]
 fn a_server_that_is_away_changes_nothing_here_and_is_found_again() {
@@ -203,4 +203,22 @@ fn a_bridge_that_is_killed_at_any_moment_leaves_copies_whole_and_goes_on() {
     for node in [&a, &b] {
         assert_eq!(node.status("epoch"), "1", "{}", node.log());
     }
+}
+
+#[test]
+fn a_server_without_a_name_is_called_by_its_address() {
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    let sandbox = Sandbox::new();
+    let config = "jetstream { store_dir: \"{dir}/store\" }";
+    let dir = sandbox.dir.join("s");
+    let server = nats::Server::start_configured(&program, &dir, config).unwrap();
+    // The first call waits until JetStream is there.
+    let made =
+        until(SOON, || sandbox.zeta(&["cluster", "init", "--server", &server.url()]).status == 0);
+    assert!(made);
+    let node = Node::new("node-a", &server).started();
+    let url = server.url();
+    assert_eq!(node.status("server"), url);
+    let line = format!("connected to {url} (");
+    node.wait_until("the log has its address", |node| node.log().contains(&line));
 }
