@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeta_cluster::Follow;
 use zeta_cluster::bridge::{self, Level};
 use zeta_core::cluster::lease::Scope;
 use zeta_core::lease::{AcquireRequest, FencingToken, Record};
@@ -72,7 +73,8 @@ pub fn bridge(arena: &Arena, node: usize) -> Outcomes<()> {
         let _ = say(&format!("bridge-{node}"), &format!("{} {level:?} {text}", now_ns()));
     };
     let dir = link::identity_dir(arena, node);
-    Ok(bridge::run(bridge::Options { ctx: &ctx, setting, dir, log: &log })?)
+    let follow = Follow::default();
+    Ok(bridge::run(bridge::Options { ctx: &ctx, setting, dir, follow, log: &log })?)
 }
 
 /// Makes the tree of a node.
