@@ -6,18 +6,22 @@
 use std::path::Path;
 
 use zeta_core::cluster::Id;
+use zeta_core::cluster::card::{BEAT_MIN_MS, Card};
 use zeta_core::cluster::subject::{Item, Stream, Subject};
 use zeta_core::name::Label;
+use zeta_core::record::quote;
 use zeta_os::error::{Cause, Error, Kind, Result};
+use zeta_os::host;
 
 use crate::account::Account;
 use crate::connection::Connection;
 use crate::identity::{Identity, SEED_FILE, find_key, find_or_make_key};
 use crate::init::read_meta;
 use crate::keys::Keys;
+use crate::member::Member;
 use crate::meta::Meta;
 use crate::setting::Setting;
-use crate::signer::card_key;
+use crate::signer::{CARD_KEY, Signer, card_key};
 use crate::store::Store;
 
 /// The key of a node that has joined, or will.
@@ -108,7 +112,35 @@ pub fn join(setting: &Setting, dir: &Path, key: &Key, renew: bool) -> Result<Joi
     }
     let account = store.block(|connection| connection.account())?;
     let account = account.map_err(|trouble| trouble.explain("cannot use JetStream"))?;
+    leave_card(setting, &identity)?;
     Ok(Joined::Yes { cluster: identity.cluster, before, servers, account })
+}
+
+/// Writes the first card of this node, so that others learn its key also if it runs no bridge. They
+/// call the node silent soon: no other card follows.
+fn leave_card(setting: &Setting, identity: &Identity) -> Result<()> {
+    let member = Member::connect(setting, Signer::new(identity.clone())?)?;
+    let subject = Subject::State { node: identity.node.clone(), item: Item::Card };
+    let found = member.store().last(Stream::State.name(), &subject.to_string())?;
+    let public_key = identity.public_key();
+    if found.as_ref().is_some_and(|card| card_key(&card.body) == Some(public_key.clone())) {
+        return Ok(());
+    }
+    let host = host::host()?;
+    let instance = host::random_hex()?.parse();
+    let card = Card {
+        node: identity.node.clone(),
+        machine_id: host.machine_id,
+        boot_id: host.boot_id,
+        instance: instance.map_err(|error| Error::new(Kind::Fault, format!("{error}")))?,
+        counter: member.signer().next_counter(),
+        beat_ms: BEAT_MIN_MS,
+        damaged: 0,
+        extra: vec![(CARD_KEY.to_owned(), quote(&public_key))],
+    };
+    let (expected, text) = (found.map_or(0, |card| card.sequence), card.to_fields().render());
+    // A bridge that was faster has written one.
+    member.write(&subject, expected, text.as_bytes(), None).map(|_| ())
 }
 
 async fn find_meta(connection: &Connection) -> Result<Option<Meta>> {
