@@ -6,7 +6,9 @@ pub fn plain(text: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         let bare = word.trim_matches(['(', ',', ';', ':', ')']);
-        let amount = is_id(bare) || bare.chars().all(|c| c.is_ascii_digit() || ".smh+".contains(c));
+        // A run of hexadecimal digits may have no letter by chance.
+        let is_amount = |c: char| c.is_ascii_hexdigit() || ".smh+".contains(c);
+        let amount = is_id(bare) || bare.chars().all(is_amount);
         let here = words.ends_with(&["host".to_owned(), "name".to_owned()]);
         let word = match here || amount && bare.contains(|c: char| c.is_ascii_digit()) {
             true => "#".to_owned(),
