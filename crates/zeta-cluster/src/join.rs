@@ -21,7 +21,7 @@ use crate::keys::Keys;
 use crate::member::Member;
 use crate::meta::Meta;
 use crate::setting::Setting;
-use crate::signer::{CARD_KEY, Signer, card_key};
+use crate::signer::{CARD_KEY, card_key};
 use crate::store::Store;
 
 /// The key of a node that has joined, or will.
@@ -112,14 +112,15 @@ pub fn join(setting: &Setting, dir: &Path, key: &Key, renew: bool) -> Result<Joi
     }
     let account = store.block(|connection| connection.account())?;
     let account = account.map_err(|trouble| trouble.explain("cannot use JetStream"))?;
-    leave_card(setting, &identity)?;
+    leave_card(setting, dir)?;
     Ok(Joined::Yes { cluster: identity.cluster, before, servers, account })
 }
 
 /// Writes the first card of this node, so that others learn its key also if it runs no bridge. They
 /// call the node silent soon: no other card follows.
-fn leave_card(setting: &Setting, identity: &Identity) -> Result<()> {
-    let member = Member::connect(setting, Signer::new(identity.clone())?)?;
+fn leave_card(setting: &Setting, dir: &Path) -> Result<()> {
+    let member = Member::open(setting, dir)?;
+    let identity = member.identity();
     let subject = Subject::State { node: identity.node.clone(), item: Item::Card };
     let found = member.store().last(Stream::State.name(), &subject.to_string())?;
     let public_key = identity.public_key();

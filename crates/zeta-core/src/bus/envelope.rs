@@ -236,7 +236,8 @@ impl<'a> Header<'a> {
 
     /// Returns whether it is the first message of this thread, or a later one.
     pub fn is_in_thread(&self, first: &str) -> bool {
-        self.id == first || self.thread.as_deref() == Some(first)
+        let named = self.thread.as_deref().filter(|named| is_id(named));
+        self.id == first || named == Some(first)
     }
 
     /// The whole message.

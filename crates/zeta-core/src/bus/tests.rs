@@ -27,6 +27,29 @@ fn envelope(timestamp: &str, expires_at: &str) -> Envelope {
 }
 
 #[test]
+fn a_message_is_in_the_thread_that_it_names_or_begins() {
+    let mut message = envelope("", "");
+    message.id = "second".to_owned();
+    // The thread that stands there, the thread that counts, one that it is not in.
+    for (named, thread) in [
+        (None, "second"),
+        (Some("first"), "first"),
+        (Some("no id"), "second"),
+        (Some(""), "second"),
+    ] {
+        message.extra.clear();
+        message.extra.extend(named.map(|named| (THREAD.to_owned(), named.into())));
+        assert_eq!(message.thread(), thread);
+        let text = message.render();
+        let header = Header::of(&text, "second").unwrap();
+        for (other, is_in) in [(thread, true), ("second", true), ("third", false), ("", false)] {
+            assert_eq!(message.is_in_thread(other), is_in, "{named:?} {other}");
+            assert_eq!(header.is_in_thread(other), is_in, "{named:?} {other}");
+        }
+    }
+}
+
+#[test]
 fn addresses_have_a_persona() {
     for (text, persona) in [
         ("otto", "otto"),
