@@ -26,6 +26,7 @@
 //! 21. [`history`]: who held which lease when, and how that ended.
 //! 22. [`web`]: which requests the page of all that answers.
 //! 23. [`cluster`]: the same across machines that share a store.
+//! 24. [`schedule`]: which persona stands at which guard post of a node.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -46,6 +47,7 @@ pub mod pattern;
 pub mod presence;
 pub mod record;
 pub mod registration;
+pub mod schedule;
 pub mod shell;
 pub mod signal;
 pub mod sum;

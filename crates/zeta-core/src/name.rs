@@ -10,7 +10,8 @@ pub const LABEL_MAX: usize = 63;
 pub const RECORD_NAME_MAX: usize = 120;
 
 /// The name of a node, an agent or a persona: an RFC 1123 label in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Label(String);
 
 /// The name of a lease or a marker: `[a-z0-9][a-z0-9._-]{0,119}`.
@@ -90,6 +91,19 @@ impl RecordName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = NameError;
+    fn try_from(name: String) -> Result<Label, NameError> {
+        Label::new("a", &name)
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> String {
+        label.0
     }
 }
 

@@ -1,0 +1,27 @@
+//! Guard posts: which persona stands at which post of a node, and with which model line, tier and
+//! harness it works there.
+//!
+//! The order of choice is persona, model line, tier, harness. [`tick`] is the whole scheduler: it
+//! gets the policy, what it decided last, what the posts reported since, and how much time went by,
+//! and returns what holds now and what changed. Equal inputs give equal answers.
+//!
+//! - [`policy`]: what an operator wrote, checked.
+//! - [`choice`]: line, tier and harness of one persona, with a reason for each that was passed over.
+//! - [`health`]: when a line counts as down, and when it is tried again.
+//! - [`order`]: whose turn it is.
+//! - [`assign`]: one tick.
+//! - [`state`]: what is kept between ticks, and its text on disk.
+
+pub mod assign;
+pub mod choice;
+pub mod health;
+pub mod order;
+pub mod policy;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+pub use assign::{Change, Ticked, Why, tick};
+pub use choice::{Choice, Step, Verdict, choose};
+pub use policy::{Policy, Problem, Tier};
+pub use state::{Post, Report, State};
