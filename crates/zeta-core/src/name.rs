@@ -10,7 +10,9 @@ pub const LABEL_MAX: usize = 63;
 pub const RECORD_NAME_MAX: usize = 120;
 
 /// The name of a node, an agent or a persona: an RFC 1123 label in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);
 

@@ -135,7 +135,7 @@ pub fn tick(policy: &Policy, before: &State, reports: &[Report], elapsed_ms: u64
 }
 
 /// The time until something happens by itself.
-fn next_ms(policy: &Policy, state: &State) -> Option<u64> {
+pub(super) fn next_ms(policy: &Policy, state: &State) -> Option<u64> {
     let pairs = state.failed.values().flat_map(BTreeMap::values);
     let downs = state.lines.values().chain(pairs).map(|health| health.down_ms);
     let turn = policy.rotation.every_ms.map(|_| state.turn_left_ms);
@@ -176,39 +176,52 @@ impl<'p> Tick<'p> {
         all.for_each(|health| health.pass(elapsed_ms, failover));
     }
 
-    /// Counts what a post reported.
+    /// Counts what a post or a probe reported.
     fn count(&mut self, report: &Report) {
         let failover = &self.policy.failover;
         let Report { persona, line, outcome } = report;
-        if !self.places.contains_key(persona) || !self.policy.lines.contains_key(line) {
+        let is_known = persona.as_ref().is_none_or(|persona| self.places.contains_key(persona));
+        if !is_known || !self.policy.lines.contains_key(line) {
             return;
         }
-        let pair = self.state.failed.entry(persona.clone()).or_default();
-        let pair = pair.entry(line.clone()).or_default();
         let health = self.state.lines.entry(line.clone()).or_default();
-        let is_trial = health.on_trial && health.tried_by.as_ref() == Some(persona);
+        let is_trial = health.on_trial && (persona.is_none() || health.tried_by == *persona);
+        let was_failing = match persona {
+            Some(persona) => self.count_of_persona(persona, line, *outcome),
+            None => false,
+        };
+        let Some(health) = self.state.lines.get_mut(line) else { return };
         let goes_down = match outcome {
-            Outcome::Ok => {
-                pair.succeed();
-                if is_trial {
-                    health.succeed();
-                    self.changes.push(Change::Up { line: line.clone() });
-                }
+            Outcome::Ok if is_trial => {
+                health.succeed();
+                self.changes.push(Change::Up { line: line.clone() });
                 false
             }
+            Outcome::Ok => false,
             Outcome::Outage => health.go_down(failover),
-            Outcome::Failed => {
-                let has_failed = pair.fail(failover);
-                let is_down = |pairs: &&BTreeMap<Label, Health>| {
-                    pairs.get(line).is_some_and(|pair| pair.down_ms > 0)
-                };
-                let many = || self.state.failed.values().filter(is_down).count();
-                (is_trial || has_failed && many() >= PERSONAS_FAILING) && health.go_down(failover)
-            }
+            Outcome::Failed => (is_trial || was_failing) && health.go_down(failover),
         };
         if goes_down {
             self.changes.push(Change::Down { line: line.clone(), down_ms: health.down_ms });
         }
+    }
+
+    /// Counts a tick of a persona; true if it is not the only one now that failed on this line too
+    /// often. An outage is the fault of the line alone.
+    fn count_of_persona(&mut self, persona: &Label, line: &Label, outcome: Outcome) -> bool {
+        let pairs = self.state.failed.entry(persona.clone()).or_default();
+        let pair = pairs.entry(line.clone()).or_default();
+        match outcome {
+            Outcome::Ok => pair.succeed(),
+            Outcome::Outage => {}
+            Outcome::Failed if pair.fail(&self.policy.failover) => {
+                let is_down = |pair: &Health| pair.down_ms > 0;
+                let failed = self.state.failed.values().filter_map(|pairs| pairs.get(line));
+                return failed.filter(|pair| is_down(pair)).count() >= PERSONAS_FAILING;
+            }
+            Outcome::Failed => {}
+        }
+        false
     }
 
     /// Ends the turn if its time is over. However long nothing ran, one turn ends.

@@ -74,7 +74,7 @@ pub fn choose<'p>(
 ) -> Option<Choice> {
     let shift = if policy.rotates(Dimension::Model) { turns } else { 0 };
     for line in shifted(&persona.lines, shift) {
-        let Some(tiers) = policy.lines.get(line) else {
+        let Some(known) = policy.lines.get(line) else {
             visit(Step::Line(line, Verdict::NotInCatalogue));
             continue;
         };
@@ -89,10 +89,11 @@ pub fn choose<'p>(
         weaker.for_each(|tier| {
             visit(Step::Tier(line, tier, Verdict::TooWeak(persona.min_tier)));
         });
-        let enough: Vec<Tier> = tiers.keys().copied().filter(|t| *t >= persona.min_tier).collect();
+        let enough = known.tiers.keys().copied();
+        let enough: Vec<Tier> = enough.filter(|tier| *tier >= persona.min_tier).collect();
         let shift = if policy.rotates(Dimension::Tier) { turns } else { 0 };
         for tier in shifted(&enough, shift) {
-            let offer = tiers.get(tier)?;
+            let offer = known.tiers.get(tier)?;
             if let Some(harness) = harness(policy, persona, turns, (line, *tier, offer), visit) {
                 visit(Step::Tier(line, *tier, Verdict::Chosen));
                 visit(Step::Line(line, Verdict::Chosen));

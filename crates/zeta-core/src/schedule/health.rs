@@ -68,7 +68,8 @@ impl Health {
             return false;
         }
         let doubled = failover.down_ms.checked_shl(self.times.min(63)).unwrap_or(u64::MAX);
-        let doubled = if doubled >> self.times.min(63) == failover.down_ms { doubled } else { u64::MAX };
+        let doubled =
+            if doubled >> self.times.min(63) == failover.down_ms { doubled } else { u64::MAX };
         self.down_ms = doubled.min(failover.down_max_ms).max(1);
         self.times = self.times.saturating_add(1);
         (self.failures, self.on_trial, self.tried_by, self.well_ms) = (0, false, None, 0);

@@ -10,12 +10,16 @@
 //! - [`health`]: when a line counts as down, and when it is tried again.
 //! - [`order`]: whose turn it is.
 //! - [`assign`]: one tick.
+//! - [`outage`]: whether a failed tick was the vendor's outage.
+//! - [`picture`]: who stood where, as a drawing.
 //! - [`state`]: what is kept between ticks, and its text on disk.
 
 pub mod assign;
 pub mod choice;
 pub mod health;
 pub mod order;
+pub mod outage;
+pub mod picture;
 pub mod policy;
 pub mod state;
 #[cfg(test)]

@@ -11,7 +11,11 @@ use crate::name::Label;
 ///
 /// While the same personas can stand, all three orders go round: over any number of turns no
 /// persona stands more than one turn more often than another one.
-pub fn line_up(policy: &Policy, served: &BTreeMap<Label, Served>, last: Option<&Label>) -> Vec<usize> {
+pub fn line_up(
+    policy: &Policy,
+    served: &BTreeMap<Label, Served>,
+    last: Option<&Label>,
+) -> Vec<usize> {
     let mut places: Vec<usize> = (0..policy.personas.len()).collect();
     let name = |place: &usize| policy.personas.get(*place).map(|persona| &persona.name);
     match policy.rotation.order {

@@ -69,6 +69,18 @@ impl Offer {
     }
 }
 
+/// A model line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Line {
+    /// How it is run in each tier.
+    pub tiers: BTreeMap<Tier, Offer>,
+    /// A program that ends with status 0 while the vendor can be used; it is run while the line is
+    /// on trial.
+    pub probe: Option<Program>,
+    /// What its program says while the vendor cannot be used.
+    pub outage: super::outage::Signs,
+}
+
 /// A persona and what it prefers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Persona {
@@ -137,8 +149,8 @@ pub struct Failover {
 pub struct Policy {
     /// The personas, in the order in which they take turns.
     pub personas: Vec<Persona>,
-    /// How each line is run in each tier.
-    pub lines: BTreeMap<Label, BTreeMap<Tier, Offer>>,
+    /// The model lines.
+    pub lines: BTreeMap<Label, Line>,
     /// The harnesses of a persona on a line; without an entry, all of the persona's.
     pub compatible: BTreeMap<(Label, Label), Vec<Label>>,
     /// The number of posts.
@@ -164,7 +176,7 @@ impl Policy {
 
     /// The program of a choice; none if the policy does not offer it any more.
     pub fn program(&self, line: &Label, tier: Tier, harness: &Label) -> Option<&Program> {
-        self.lines.get(line)?.get(&tier)?.program(harness)
+        self.lines.get(line)?.tiers.get(&tier)?.program(harness)
     }
 }
 
@@ -255,8 +267,8 @@ impl Policy {
             }
             self.problems_of_persona(persona, &mut problems);
         }
-        for (line, tiers) in &self.lines {
-            let empty = tiers.iter().filter(|(_, offer)| {
+        for (line, known) in &self.lines {
+            let empty = known.tiers.iter().filter(|(_, offer)| {
                 let mut programs = offer.program.iter().chain(offer.by_harness.values());
                 offer.program.is_none() && offer.by_harness.is_empty()
                     || programs.any(|program| program.program.is_empty())
@@ -308,7 +320,8 @@ impl Policy {
             }
             let mut seen = BTreeSet::new();
             let again = list.iter().filter(|entry| !seen.insert(*entry));
-            let again = again.map(|entry| Problem::Repeated { persona: name(), name: entry.clone() });
+            let again =
+                again.map(|entry| Problem::Repeated { persona: name(), name: entry.clone() });
             problems.extend(again);
         }
         let unknown = persona.lines.iter().filter(|line| !self.lines.contains_key(*line));

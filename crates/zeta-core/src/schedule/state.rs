@@ -59,12 +59,12 @@ pub struct State {
     pub failed: BTreeMap<Label, BTreeMap<Label, Health>>,
 }
 
-/// What a post reports of a tick.
+/// What a post reports of a tick, or a probe of its line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The persona.
-    pub persona: Label,
-    /// The line that it worked with.
+    /// The persona; `None` for a probe.
+    pub persona: Option<Label>,
+    /// The line that was used.
     pub line: Label,
     /// How the tick ended.
     pub outcome: Outcome,
@@ -130,8 +130,7 @@ pub struct Assignments {
     pub written: Moment,
     /// How many posts must be manned.
     pub floor: u32,
-    /// The state.
-    #[serde(flatten)]
+    /// What was decided.
     pub state: State,
     /// The last changes, the newest last.
     #[serde(default)]

@@ -8,7 +8,7 @@ use super::assign::{Change, Ticked, Why, tick};
 use super::choice::{Step, Usable, Verdict, choose};
 use super::health::Health;
 use super::policy::{
-    Dimension, Failover, Offer, Order, Persona, Policy, Problem, Program, Rotation, Tier,
+    Dimension, Failover, Line, Offer, Order, Persona, Policy, Problem, Program, Rotation, Tier,
 };
 use super::state::{Assignments, Damage, KIND, Moment, Outcome, Report, SCHEMA, State};
 use crate::name::Label;
@@ -34,11 +34,14 @@ fn offer(program: &str) -> Offer {
 }
 
 /// Three lines with all tiers.
-fn catalogue() -> BTreeMap<Label, BTreeMap<Tier, Offer>> {
-    let tiers = |program: &str| Tier::ALL.into_iter().map(|tier| (tier, offer(program))).collect();
+fn catalogue() -> BTreeMap<Label, Line> {
+    let line = |program: &str| Line {
+        tiers: Tier::ALL.into_iter().map(|tier| (tier, offer(program))).collect(),
+        ..Line::default()
+    };
     [("anthropic", "claude"), ("openai", "codex"), ("google", "gemini")]
         .into_iter()
-        .map(|(line, program)| (label(line), tiers(program)))
+        .map(|(name, program)| (label(name), line(program)))
         .collect()
 }
 
@@ -55,7 +58,11 @@ fn policy(personas: Vec<Persona>, posts: u32) -> Policy {
             order: Order::RoundRobin,
             seed: 1,
         },
-        failover: Failover { failures: 3, down_ms: 10 * MINUTE_MS, down_max_ms: 6 * 60 * MINUTE_MS },
+        failover: Failover {
+            failures: 3,
+            down_ms: 10 * MINUTE_MS,
+            down_max_ms: 6 * 60 * MINUTE_MS,
+        },
     }
 }
 
@@ -67,7 +74,7 @@ fn many(count: usize) -> Vec<Persona> {
 }
 
 fn report(persona: &str, line: &str, outcome: Outcome) -> Report {
-    Report { persona: label(persona), line: label(line), outcome }
+    Report { persona: Some(label(persona)), line: label(line), outcome }
 }
 
 fn names(state: &State) -> Vec<&str> {
@@ -80,7 +87,8 @@ fn lines(state: &State) -> Vec<&str> {
 
 #[test]
 fn the_order_is_line_tier_harness_and_each_candidate_has_a_reason() {
-    let otto = persona("otto", &["none", "openai", "anthropic"], &["claude-code", "codex"], Tier::High);
+    let otto =
+        persona("otto", &["none", "openai", "anthropic"], &["claude-code", "codex"], Tier::High);
     let mut policy = policy(vec![otto], 1);
     policy.compatible.insert((label("otto"), label("openai")), labels(&["codex"]));
     let mut steps = Vec::new();
@@ -112,10 +120,10 @@ fn the_order_is_line_tier_harness_and_each_candidate_has_a_reason() {
 #[test]
 fn a_tier_that_is_not_there_gives_way_to_a_stronger_one_and_never_to_a_weaker_one() {
     let mut policy = policy(vec![persona("a", &["openai"], &["cli"], Tier::Medium)], 1);
-    let tiers = policy.lines.get_mut(&label("openai")).unwrap();
+    let tiers = &mut policy.lines.get_mut(&label("openai")).unwrap().tiers;
     tiers.remove(&Tier::Medium);
     assert_eq!(tick(&policy, &State::default(), &[], 0).state.posts[&1].choice.tier, Tier::High);
-    policy.lines.get_mut(&label("openai")).unwrap().remove(&Tier::High);
+    policy.lines.get_mut(&label("openai")).unwrap().tiers.remove(&Tier::High);
     let ticked = tick(&policy, &State::default(), &[], 0);
     assert!(ticked.state.posts.is_empty() && !ticked.has_floor);
     assert_eq!(policy.problems(), [Problem::NothingFits(label("a"))]);
@@ -147,6 +155,17 @@ fn an_outage_moves_all_of_its_line_within_one_tick_and_they_return_after_a_trial
     let good = tick(&policy, &state, &[report("p000", "anthropic", Outcome::Ok)], 0);
     assert_eq!(lines(&good.state), ["anthropic"; 3]);
     assert!(good.changes.contains(&Change::Up { line: label("anthropic") }));
+}
+
+#[test]
+fn a_probe_brings_a_line_back_or_leaves_it_down() {
+    let policy = policy(many(3), 3);
+    let state = tick(&policy, &State::default(), &[], 0).state;
+    let state = tick(&policy, &state, &[report("p000", "anthropic", Outcome::Outage)], 0).state;
+    let state = tick(&policy, &state, &[], 10 * MINUTE_MS).state;
+    let probe = |outcome| [Report { persona: None, line: label("anthropic"), outcome }];
+    assert_eq!(lines(&tick(&policy, &state, &probe(Outcome::Ok), 0).state), ["anthropic"; 3]);
+    assert_eq!(lines(&tick(&policy, &state, &probe(Outcome::Failed), 0).state), ["openai"; 3]);
 }
 
 #[test]
@@ -198,7 +217,8 @@ fn a_turn_ends_once_however_long_nothing_ran_and_those_who_stay_keep_their_post(
     let second = tick(&policy, &first, &[], 40 * DAY_MS).state;
     assert_eq!((second.turn, second.turn_left_ms), (2, DAY_MS));
     assert_eq!(names(&second), ["p000", "p001", "p003"]);
-    let moment = |boot: &str, boot_ms, wall_us| Moment { boot_id: boot.to_owned(), boot_ms, wall_us };
+    let moment =
+        |boot: &str, boot_ms, wall_us| Moment { boot_id: boot.to_owned(), boot_ms, wall_us };
     let at = moment("a", 1000, 0);
     assert_eq!(at.elapsed_ms(&moment("a", 4000, 86_400_000_000)), 3000, "the wall clock jumped");
     assert_eq!(at.elapsed_ms(&moment("a", 500, 0)), 0);
@@ -230,7 +250,8 @@ fn what_is_wrong_with_a_policy_is_named() {
     bad.personas[0].lines.push(label("openai"));
     bad.personas[1].harnesses.clear();
     bad.compatible.insert((label("ghost"), label("openai")), labels(&["cli"]));
-    bad.lines.insert(label("empty"), BTreeMap::from([(Tier::High, Offer::default())]));
+    let tiers = BTreeMap::from([(Tier::High, Offer::default())]);
+    bad.lines.insert(label("empty"), Line { tiers, ..Line::default() });
     bad.failover.down_ms = 0;
     let texts: Vec<String> = bad.problems().iter().map(ToString::to_string).collect();
     for part in [
