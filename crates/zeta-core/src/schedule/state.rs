@@ -132,6 +132,9 @@ pub struct Assignments {
     pub floor: u32,
     /// What was decided.
     pub state: State,
+    /// The number of the last report of each post that was counted.
+    #[serde(default)]
+    pub seen: BTreeMap<u32, u64>,
     /// The last changes, the newest last.
     #[serde(default)]
     pub changes: Vec<Past>,

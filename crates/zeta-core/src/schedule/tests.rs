@@ -283,6 +283,7 @@ fn the_file_comes_back_as_it_was_and_damage_is_named() {
         written,
         floor,
         state,
+        seen: BTreeMap::from([(1, 7)]),
         changes: Vec::new(),
     };
     file.remember(10, changes);

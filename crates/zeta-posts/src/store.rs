@@ -1,0 +1,168 @@
+//! The files beside the tree that outlive a boot: who stands where, and what each post reports.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use zeta_core::schedule::state::{ASSIGNMENTS_MAX, Damage};
+use zeta_core::schedule::state::{Assignments, Report};
+use zeta_core::time::format_utc;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::read_plain;
+use zeta_os::{given_path, host, temp_file};
+
+/// The directory of a machine.
+pub const SYSTEM_DIR: &str = "/var/lib/zeta";
+/// The file of the assignments.
+pub const ASSIGNMENTS_FILE: &str = "guard-post-assignments.json";
+
+/// The `kind` of what a post reports.
+const REPORTS_KIND: &str = "guard-post-reports";
+const TEMP: &str = ".guard-post.";
+/// Most reports that a post keeps: the newest.
+const REPORTS_MAX: usize = 64;
+/// Longest file of reports, in bytes.
+const REPORTS_BYTES_MAX: u64 = 256 << 10;
+
+/// The directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+/// What was found under the name of the file.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// The assignments.
+    Read(Box<Assignments>),
+    /// A file that is torn, or of another hand.
+    Damaged(Damage),
+}
+
+/// A report with its number among those of its post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    /// The number; the first one is 1.
+    pub number: u64,
+    /// When the tick ended, in µs since 1970 (UTC).
+    pub at_us: i64,
+    /// How long the tick took, in ms.
+    pub took_ms: u64,
+    /// The exit status of its program; `None` if it was ended after its limit of time.
+    pub status: Option<u8>,
+    /// The report.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+/// The file of a post.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reports {
+    /// The version of its form.
+    pub schema: u64,
+    /// Its kind.
+    pub kind: String,
+    /// The last reports, the newest last.
+    pub reports: Vec<Numbered>,
+}
+
+impl Store {
+    /// The store in a directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Store {
+        Store { dir: dir.into() }
+    }
+
+    /// The file of the assignments.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(ASSIGNMENTS_FILE)
+    }
+
+    /// Reads the assignments.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn read(&self) -> Result<Found> {
+        let path = self.path();
+        match read_plain(&path, ASSIGNMENTS_MAX as u64) {
+            Ok(bytes) => Ok(match Assignments::read(&bytes) {
+                Ok(read) => Found::Read(Box::new(read)),
+                Err(damage) => Found::Damaged(damage),
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Absent),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                Ok(Found::Damaged(Damage::TooLong))
+            }
+            Err(error) => Err(unreadable(&path, &error)),
+        }
+    }
+
+    /// Writes the assignments: the whole file or nothing.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn write(&self, assignments: &Assignments) -> Result<()> {
+        keep(&self.path(), &assignments.render())
+    }
+
+    /// Puts a damaged file aside, where a person can look at it; returns its new path.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn put_aside(&self) -> Result<PathBuf> {
+        let (from, now) = (self.path(), format_utc(host::wall_us()));
+        let to = self.dir.join(format!("{ASSIGNMENTS_FILE}.damaged-{now}"));
+        std::fs::rename(&from, &to).map_err(|error| {
+            let shown = given_path::shown(&from);
+            Error::new(Kind::Fault, format!("cannot put {shown} aside: {error}"))
+        })?;
+        Ok(to)
+    }
+
+    fn reports_path(&self, post: u32) -> PathBuf {
+        self.dir.join(format!("guard-post-{post}.json"))
+    }
+
+    /// Reads what a post reported. A file that is no such file reports nothing.
+    pub fn reports(&self, post: u32) -> Reports {
+        let bytes = read_plain(&self.reports_path(post), REPORTS_BYTES_MAX).unwrap_or_default();
+        let read = serde_json::from_slice::<Reports>(&bytes).ok();
+        read.filter(|reports| reports.kind == REPORTS_KIND).unwrap_or_default()
+    }
+
+    /// Adds a report of a post, and returns it with its number.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn add_report(
+        &self,
+        post: u32,
+        report: Report,
+        end: (Option<u8>, u64),
+    ) -> Result<Numbered> {
+        let mut reports = self.reports(post);
+        let number = reports.reports.last().map_or(0, |last| last.number).saturating_add(1);
+        let (status, took_ms) = end;
+        let added = Numbered { number, at_us: host::wall_us(), took_ms, status, report };
+        reports.reports.push(added.clone());
+        let over = reports.reports.len().saturating_sub(REPORTS_MAX);
+        reports.reports.drain(..over);
+        (reports.schema, reports.kind) = (1, REPORTS_KIND.to_owned());
+        let text = serde_json::to_string_pretty(&reports).unwrap_or_default();
+        keep(&self.reports_path(post), &format!("{text}\n"))?;
+        Ok(added)
+    }
+}
+
+fn keep(path: &Path, text: &str) -> Result<()> {
+    temp_file::keep(path, TEMP, text.as_bytes()).map_err(|error| {
+        let shown = given_path::shown(path);
+        Error::new(Kind::Fault, format!("cannot write {shown}: {error}"))
+            .hint("the directory of the posts is --dir, or /var/lib/zeta")
+    })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Kind::Unsafe, format!("{}: {error}", given_path::shown(path)))
+}
