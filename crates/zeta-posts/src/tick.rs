@@ -10,7 +10,9 @@ use std::time::Duration;
 use zeta_core::lease::FencingToken;
 use zeta_core::name::{Label, RecordName};
 use zeta_core::schedule::policy::Program;
-use zeta_core::schedule::state::{Assignments, KIND, Moment, Outcome, Report, SCHEMA};
+use zeta_core::schedule::state::{
+    Assignments, Damage, KIND, Moment, Outcome, Past, Report, SCHEMA,
+};
 use zeta_core::schedule::{State, Ticked, tick};
 use zeta_core::time::NS_PER_MS;
 use zeta_os::error::{Error, Kind, Result};
@@ -37,8 +39,8 @@ const ENTER_LIMIT: Duration = Duration::from_secs(10);
 pub struct Done {
     /// What was decided.
     pub ticked: Ticked,
-    /// The token under which it was written; `None` if nothing was written.
-    pub token: Option<FencingToken>,
+    /// The token under which it was written.
+    pub token: FencingToken,
     /// Where the damaged file of before is now, and what was wrong with it.
     pub aside: Option<(PathBuf, String)>,
 }
@@ -71,6 +73,43 @@ pub fn run(ctx: &Context, config: &Config, store: &Store, begin_turn: bool) -> R
     done
 }
 
+/// What a tick begins with.
+struct Before {
+    read: Option<Assignments>,
+    damage: Option<Damage>,
+    state: State,
+    reports: Vec<Report>,
+    seen: BTreeMap<u32, u64>,
+    now: Moment,
+    elapsed_ms: u64,
+}
+
+impl Before {
+    fn read(ctx: &Context, config: &Config, store: &Store) -> Result<Before> {
+        let (read, damage) = match store.read()? {
+            Found::Absent => (None, None),
+            Found::Read(read) => (Some(*read), None),
+            Found::Damaged(damage) => (None, Some(damage)),
+        };
+        let now = moment(ctx);
+        let elapsed_ms = read.as_ref().map_or(0, |before| before.written.elapsed_ms(&now));
+        let state = read.as_ref().map(|before| before.state.clone()).unwrap_or_default();
+        let seen = read.as_ref().map(|before| before.seen.clone()).unwrap_or_default();
+        let (reports, seen) = new_reports(store, config.policy.posts, seen);
+        Ok(Before { read, damage, state, reports, seen, now, elapsed_ms })
+    }
+}
+
+/// Decides, and writes nothing; no probe is asked. The second value is what is remembered.
+///
+/// # Errors
+/// The assignments cannot be read.
+pub fn look(ctx: &Context, config: &Config, store: &Store) -> Result<(Ticked, Vec<Past>)> {
+    let before = Before::read(ctx, config, store)?;
+    let ticked = tick(&config.policy, &before.state, &before.reports, before.elapsed_ms);
+    Ok((ticked, before.read.map(|read| read.changes).unwrap_or_default()))
+}
+
 fn decide(
     at: &NodeHandle<'_>,
     lease: &RecordName,
@@ -78,25 +117,17 @@ fn decide(
     (config, store): (&Config, &Store),
     begin_turn: bool,
 ) -> Result<Done> {
-    let (before, damage) = match store.read()? {
-        Found::Absent => (None, None),
-        Found::Read(read) => (Some(*read), None),
-        Found::Damaged(damage) => (None, Some(damage)),
-    };
-    let now = moment(at.ctx);
-    let elapsed_ms = before.as_ref().map_or(0, |before| before.written.elapsed_ms(&now));
-    let mut state = before.as_ref().map(|before| before.state.clone()).unwrap_or_default();
+    let mut before = Before::read(at.ctx, config, store)?;
     if begin_turn {
-        state.turn_left_ms = 0;
+        before.state.turn_left_ms = 0;
     }
-    let seen = before.as_ref().map(|before| before.seen.clone()).unwrap_or_default();
-    let (mut reports, seen) = new_reports(store, config.policy.posts, seen);
-    reports.extend(probes(config, &state, elapsed_ms));
+    before.reports.extend(probes(config, &before.state, before.elapsed_ms));
+    let Before { read, damage, state, reports, seen, now, elapsed_ms } = before;
     let ticked = tick(&config.policy, &state, &reports, elapsed_ms);
     let Some(section) = at.enter_as_holder(lease, token, ENTER_LIMIT)? else {
         return Err(lost());
     };
-    let highest = before.as_ref().map_or(0, |before| before.fencing_token);
+    let highest = read.as_ref().map_or(0, |before| before.fencing_token);
     if !section.stands()? || highest > token.get() {
         return Err(lost());
     }
@@ -112,11 +143,11 @@ fn decide(
         floor: config.policy.floor,
         state: ticked.state.clone(),
         seen,
-        changes: before.map(|before| before.changes).unwrap_or_default(),
+        changes: read.map(|before| before.changes).unwrap_or_default(),
     };
     after.remember(after.written.wall_us, ticked.changes.clone());
     store.write(&after)?;
-    Ok(Done { ticked, token: Some(token), aside })
+    Ok(Done { ticked, token, aside })
 }
 
 fn lost() -> Error {

@@ -208,7 +208,8 @@ fn right_lines(text: &str, path: &Path) -> Config {
     lines.fold(Config::default(), |above, line| line.over(above))
 }
 
-fn user_file() -> Option<PathBuf> {
+/// The file of the user.
+pub(crate) fn user_file() -> Option<PathBuf> {
     // As the XDG standard says: a relative path in the variable is ignored.
     let xdg = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());

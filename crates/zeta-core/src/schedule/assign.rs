@@ -242,24 +242,9 @@ impl<'p> Tick<'p> {
         true
     }
 
-    /// Whether a persona may use a line now.
-    fn usable(&self, persona: &Label, line: &Label, trial: Option<&Label>) -> Usable {
-        let health = self.state.lines.get(line);
-        let pair = self.state.failed.get(persona).and_then(|pairs| pairs.get(line));
-        match (health, pair) {
-            (_, Some(pair)) if pair.down_ms > 0 => Usable::Failed(pair.down_ms),
-            (Some(health), _) if health.down_ms > 0 => Usable::Down(health.down_ms),
-            (Some(health), _) if health.on_trial => {
-                let may = trial == Some(line) || health.tried_by.as_ref() == Some(persona);
-                if may { Usable::Yes } else { Usable::OnTrial }
-            }
-            _ => Usable::Yes,
-        }
-    }
-
     /// What a persona would work with, in the turn that is its own now or in its next one.
     fn choice(&self, persona: &Persona, trial: Option<&Label>, turns: u64) -> Option<Choice> {
-        let usable = |line: &Label| self.usable(&persona.name, line, trial);
+        let usable = |line: &Label| self.state.usable(&persona.name, line, trial);
         choose(self.policy, persona, turns, &usable, &mut |_| {})
     }
 
@@ -409,7 +394,7 @@ impl<'p> Tick<'p> {
     /// Why a line is not used any more; none if it could be.
     fn why_not(&self, post: &Post) -> Option<Why> {
         let line = post.choice.line.clone();
-        match self.usable(&post.persona, &line, None) {
+        match self.state.usable(&post.persona, &line, None) {
             Usable::Yes => None,
             Usable::Failed(_) => Some(Why::Failing { line }),
             Usable::Down(_) | Usable::OnTrial => Some(Why::LineDown { line }),

@@ -38,8 +38,6 @@ pub enum Verdict {
     NotInCatalogue,
     /// The line cannot be used now.
     NotNow(Usable),
-    /// The line has no such tier.
-    NoSuchTier,
     /// The tier is weaker than the persona's minimum.
     TooWeak(Tier),
     /// The persona does not use this harness with this line.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::assign::{Change, Why};
-use super::choice::Choice;
+use super::choice::{Choice, Usable};
 use super::health::Health;
 use crate::name::Label;
 
@@ -59,6 +59,24 @@ pub struct State {
     pub failed: BTreeMap<Label, BTreeMap<Label, Health>>,
 }
 
+impl State {
+    /// Returns whether a persona may use a line now; it may use the line `trial` if that is on
+    /// trial.
+    pub fn usable(&self, persona: &Label, line: &Label, trial: Option<&Label>) -> Usable {
+        let health = self.lines.get(line);
+        let pair = self.failed.get(persona).and_then(|pairs| pairs.get(line));
+        match (health, pair) {
+            (_, Some(pair)) if pair.down_ms > 0 => Usable::Failed(pair.down_ms),
+            (Some(health), _) if health.down_ms > 0 => Usable::Down(health.down_ms),
+            (Some(health), _) if health.on_trial => {
+                let may = trial == Some(line) || health.tried_by.as_ref() == Some(persona);
+                if may { Usable::Yes } else { Usable::OnTrial }
+            }
+            _ => Usable::Yes,
+        }
+    }
+}
+
 /// What a post reports of a tick, or a probe of its line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -80,6 +98,17 @@ pub enum Outcome {
     Failed,
     /// It failed, and said that its vendor cannot be used now.
     Outage,
+}
+
+impl Outcome {
+    /// Its word on disk.
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Failed => "failed",
+            Outcome::Outage => "outage",
+        }
+    }
 }
 
 /// A moment by both clocks of a machine.

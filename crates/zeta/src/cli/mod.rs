@@ -38,6 +38,7 @@ mod lease;
 mod log;
 mod mcp;
 mod node;
+mod post;
 mod record;
 mod run;
 mod schema;
@@ -141,6 +142,7 @@ const NOUNS: &[Noun] = &[
     record::PERSONA,
     node::NOUN,
     cluster::NOUN,
+    post::NOUN,
     creds::NOUN,
     clean::NOUN,
     doctor::NOUN,

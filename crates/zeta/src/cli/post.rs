@@ -1,0 +1,253 @@
+//! `zeta post`: the guard posts of this node.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use zeta_core::json::Object;
+use zeta_core::name::Label;
+use zeta_core::record::quote;
+use zeta_core::schedule::picture;
+use zeta_core::schedule::{State, Ticked};
+use zeta_core::time::parse_duration;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+use zeta_posts::config::{self, Config, POSTS_FILE};
+use zeta_posts::report::{self, Row};
+use zeta_posts::store::{self, Found, Store};
+use zeta_posts::tick;
+use zeta_state::context::Context;
+
+use super::{Call, Noun, Verb, needs_verb, run_verb};
+use crate::environment;
+
+pub(super) const NOUN: Noun = Noun {
+    name: "post",
+    about: "Decide which personas stand at the guard posts of this node, and with what",
+    build: |noun| needs_verb(noun).after_help(EXAMPLES),
+    verbs: VERBS,
+    run: |call| run_verb(call, VERBS),
+};
+
+const EXAMPLES: &str = "\
+The operator writes posts.toml and a file for each persona into personas.d: in /etc/zeta, or in
+~/.config/zeta for a user alone. Each tick chooses persona, model line, tier and harness, in this
+order, and moves as little as it can.
+
+Exit status: 7 if fewer posts can be manned than must be, or if the files are broken; 3 if
+another scheduler works.
+
+Examples:
+  zeta post plan                     # what the next tick would do; nothing is written
+  zeta post plan --svg posts.svg     # the same as a drawing, with a week to come
+  zeta post tick                     # decide, and write who stands where
+  zeta post explain otto             # why otto works with what it works with";
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "plan",
+        about: "Show what the next tick would decide; nothing is written",
+        args: PlanArgs::augment_args,
+        run: run_plan,
+    },
+    Verb {
+        name: "tick",
+        about: "Decide who stands where by what the posts reported, and write it",
+        args: Dirs::augment_args,
+        run: |call| run_tick(call, false),
+    },
+    Verb {
+        name: "rotate",
+        about: "End the turn now: the next personas come to the posts",
+        args: Dirs::augment_args,
+        run: |call| run_tick(call, true),
+    },
+    Verb {
+        name: "list",
+        about: "Show who stands at which post, and how its last tick ended",
+        args: Dirs::augment_args,
+        run: run_list,
+    },
+    Verb {
+        name: "explain",
+        about: "Show why a persona works with what it does: each candidate and its verdict",
+        args: ExplainArgs::augment_args,
+        run: run_explain,
+    },
+];
+
+#[derive(Debug, Args)]
+struct Dirs {
+    /// The directory with posts.toml and personas.d [default: /etc/zeta, or ~/.config/zeta]
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// The directory of the assignments [default: /var/lib/zeta, or ~/.local/state/zeta]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct PlanArgs {
+    #[command(flatten)]
+    dirs: Dirs,
+    /// Write a drawing of who stood where, and who will, to this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// How much time to come is drawn
+    #[arg(long, value_name = "DURATION", default_value = "7d")]
+    ahead: String,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    #[command(flatten)]
+    dirs: Dirs,
+    /// The persona
+    #[arg(value_name = "PERSONA")]
+    persona: String,
+}
+
+/// The files of a call.
+struct Opened {
+    ctx: Context,
+    config: Config,
+    store: Store,
+}
+
+impl Dirs {
+    /// Reads the files of the operator.
+    fn open(&self, call: &Call) -> Result<Opened> {
+        let system = Path::new(config::SYSTEM_DIR);
+        let is_system = system.join(POSTS_FILE).exists();
+        let dir = match &self.config {
+            Some(dir) => dir.clone(),
+            None if is_system => system.to_owned(),
+            None => environment::config_dir().ok_or_else(nowhere)?,
+        };
+        let (ctx, config) = (call.context()?, Config::load(&dir)?);
+        for warning in &config.warnings {
+            call.out.note_finding(&Error::new(Kind::Unsafe, warning));
+        }
+        let store = match &self.dir {
+            Some(dir) => dir.clone(),
+            None if dir == system => store::SYSTEM_DIR.into(),
+            None => ctx.lasting_dir.clone().ok_or_else(nowhere)?,
+        };
+        Ok(Opened { ctx, config, store: Store::new(store) })
+    }
+}
+
+fn nowhere() -> Error {
+    Error::new(Kind::Unsafe, "this user has no home directory, and no directory was named")
+        .hint("name both: --config and --dir")
+}
+
+impl Opened {
+    fn rows(&self, state: &State) -> Vec<Row> {
+        let row = |number: u32| Row {
+            number,
+            post: state.posts.get(&number).cloned(),
+            last: self.store.reports(number).reports.pop(),
+        };
+        (1..=self.config.policy.posts).map(row).collect()
+    }
+
+    /// Prints what was decided; the status says whether enough posts are manned.
+    fn show(&self, call: &Call, ticked: &Ticked, is_written: bool) -> Result<u8> {
+        let (rows, floor) = (self.rows(&ticked.state), self.config.policy.floor);
+        let mut object = report::ticked_json(&rows, floor, ticked, is_written);
+        object.list("warnings", self.config.warnings.iter().map(|warning| quote(warning)));
+        call.out.either(|| object, || report::posts_text(&rows, floor))?;
+        if !call.out.json {
+            ticked.changes.iter().for_each(|one| call.out.note(&report::change_text(one)));
+        }
+        Ok(self.status(call, ticked.has_floor))
+    }
+
+    fn status(&self, call: &Call, has_floor: bool) -> u8 {
+        if has_floor {
+            return 0;
+        }
+        if !call.out.json {
+            let text = "fewer posts are manned than must be";
+            let error = Error::new(Kind::Unsafe, text)
+                .hint("see why of each persona: zeta post explain PERSONA");
+            call.out.error(&error, None);
+        }
+        Kind::Unsafe.status()
+    }
+}
+
+fn run_plan(call: &Call) -> Result<u8> {
+    let args: PlanArgs = call.args()?;
+    let ahead_ms = parse_duration("ahead", &args.ahead)?;
+    let opened = args.dirs.open(call)?;
+    let (ticked, past) = tick::look(&opened.ctx, &opened.config, &opened.store)?;
+    if let Some(path) = &args.svg {
+        let (policy, now_us) = (&opened.config.policy, host::wall_us());
+        let spans = picture::spans(policy, &ticked.state, &past, now_us, ahead_ms);
+        let drawing = picture::draw(&spans, policy.posts, now_us);
+        std::fs::write(path, drawing).map_err(|error| {
+            Error::new(Kind::Fault, format!("cannot write {}: {error}", path.display()))
+        })?;
+    }
+    opened.show(call, &ticked, false)
+}
+
+fn run_tick(call: &Call, begin_turn: bool) -> Result<u8> {
+    let args: Dirs = call.args()?;
+    let opened = args.open(call)?;
+    let done = tick::run(&opened.ctx, &opened.config, &opened.store, begin_turn)?;
+    if let Some((path, why)) = &done.aside {
+        let text = format!("the assignments were damaged: {why}; all posts are manned anew");
+        let hint = format!("the damaged file is {} now", path.display());
+        call.out.note_finding(&Error::new(Kind::Unsafe, text).hint(hint));
+    }
+    opened.show(call, &done.ticked, true)
+}
+
+fn run_list(call: &Call) -> Result<u8> {
+    let args: Dirs = call.args()?;
+    let opened = args.open(call)?;
+    let state = match opened.store.read()? {
+        Found::Absent => State::default(),
+        Found::Read(read) => read.state,
+        Found::Damaged(why) => {
+            let text = format!("{}: {why}", opened.store.path().display());
+            return Err(
+                Error::new(Kind::Unsafe, text).hint("the next tick puts it aside: zeta post tick")
+            );
+        }
+    };
+    let (rows, floor) = (opened.rows(&state), opened.config.policy.floor);
+    let mut object = Object::new();
+    report::posts_json(&mut object, &rows, floor);
+    call.out.either(|| object, || report::posts_text(&rows, floor))?;
+    Ok(opened.status(call, state.posts.len() >= floor as usize))
+}
+
+fn run_explain(call: &Call) -> Result<u8> {
+    let args: ExplainArgs = call.args()?;
+    let persona = Label::new("persona", &args.persona)?;
+    let opened = args.dirs.open(call)?;
+    let (ticked, _) = tick::look(&opened.ctx, &opened.config, &opened.store)?;
+    let steps = report::explain(&opened.config.policy, &ticked.state, &persona);
+    let steps = steps.ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("there is no persona {persona}")).hint(format!(
+            "its file would be {}/personas.d/{persona}.toml",
+            opened.config.dir.display()
+        ))
+    })?;
+    let mut posts = ticked.state.posts.iter();
+    let post = posts.find(|(_, post)| post.persona == persona).map(|(number, _)| *number);
+    let text = || {
+        let mut lines: Vec<String> =
+            steps.iter().map(|(what, verdict)| format!("{what}: {verdict}")).collect();
+        lines.push(match post {
+            Some(post) => format!("{persona} stands at post {post}"),
+            None => format!("{persona} stands at no post: it is not its turn, or nothing fits"),
+        });
+        lines.join("\n")
+    };
+    call.out.either(|| report::explain_json(&persona, post, &steps), text)?;
+    Ok(0)
+}
