@@ -151,20 +151,24 @@ pub fn draw(spans: &[Span], posts: u32, now_us: i64) -> String {
     spans.iter().for_each(|span| bar(&mut svg, span, &x));
     let bottom = TOP + LANE * f64::from(posts);
     let at = x(now_us);
+    let (below, right) = (bottom + 20.0, LEFT + WIDTH);
+    let (now, from, to) = (minute(now_us), minute(from_us), minute(to_us));
     let _ = write!(
         svg,
         "<line class=\"n\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{}\" y2=\"{bottom}\"/>\n\
-         <text class=\"l\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">now, {}</text>\n\
-         <text class=\"l\" x=\"{LEFT}\" y=\"{2}\">{3}</text>\n\
-         <text class=\"l\" x=\"{4}\" y=\"{2}\" text-anchor=\"end\">{5}</text>\n</svg>\n",
+         <text class=\"l\" x=\"{at:.1}\" y=\"{}\">now, {now}</text>\n\
+         <text class=\"l\" x=\"{LEFT}\" y=\"{below}\">{from}</text>\n\
+         <text class=\"l\" x=\"{right}\" y=\"{below}\" text-anchor=\"end\">{to}</text>\n</svg>\n",
         TOP - 8.0,
         TOP - 14.0,
-        bottom + 20.0,
-        format_utc(from_us),
-        LEFT + WIDTH,
-        format_utc(to_us),
     );
     svg
+}
+
+/// A time of the wall clock (UTC), to the minute.
+fn minute(us: i64) -> String {
+    let text = format_utc(us);
+    text.get(..16).unwrap_or(&text).replace('T', " ")
 }
 
 /// Draws one span, with its words where there is room for them.
@@ -182,8 +186,8 @@ fn bar(svg: &mut String, span: &Span, x: &impl Fn(i64) -> f64) {
         choice.line,
         choice.tier,
         choice.harness,
-        format_utc(span.from_us),
-        format_utc(span.to_us),
+        minute(span.from_us),
+        minute(span.to_us),
         span.why.text(),
     );
     if width >= TEXT_MIN {
