@@ -6,7 +6,7 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 11] = [
+const PACKAGES: [(&str, &[&str]); 12] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
@@ -17,6 +17,7 @@ const PACKAGES: [(&str, &[&str]); 11] = [
     ("zeta-tui", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-web", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-cluster", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
+    ("zeta-posts", &["zeta-core", "zeta-os", "zeta-state"]),
     (
         "zeta",
         &[
@@ -30,6 +31,7 @@ const PACKAGES: [(&str, &[&str]); 11] = [
             "zeta-tui",
             "zeta-web",
             "zeta-cluster",
+            "zeta-posts",
         ],
     ),
 ];
@@ -58,11 +60,12 @@ const HEAVY: [(&str, &[&str]); 17] = [
             "zeta-registration",
             "zeta-creds",
             "zeta-cluster",
+            "zeta-posts",
             "zeta",
         ],
     ),
     ("clap", &["zeta"]),
-    ("toml", &["zeta-creds", "zeta"]),
+    ("toml", &["zeta-creds", "zeta-posts", "zeta"]),
     ("ureq", &["zeta-registration"]),
     ("serde-saphyr", &["zeta-registration"]),
     ("if-addrs", &["zeta-registration"]),
