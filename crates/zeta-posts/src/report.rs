@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use zeta_core::json::Object;
 use zeta_core::name::Label;
-use zeta_core::schedule::choice::{Step, Usable, Verdict};
+use zeta_core::schedule::choice::{Choice, Step, Usable, Verdict};
 use zeta_core::schedule::policy::Policy;
-use zeta_core::schedule::{Change, Post, State, Ticked, choose};
+use zeta_core::schedule::{Change, Post, State, Ticked, Tier, Why, choose};
 use zeta_core::time::{format_duration, format_utc};
 
 use crate::store::Numbered;
@@ -27,8 +27,8 @@ pub fn posts_json(object: &mut Object, rows: &[Row], floor: u32) {
     object.objects("posts", rows, |object, row| {
         object.number("post", row.number.into());
         if let Some(Post { persona, choice }) = &row.post {
-            object.text("persona", persona.as_str()).text("line", choice.line.as_str());
-            object.text("tier", choice.tier.word()).text("harness", choice.harness.as_str());
+            object.text("persona", persona.as_str());
+            choice_json(object, choice);
         }
         if let Some(last) = &row.last {
             object.text("last_outcome", last.report.outcome.word());
@@ -53,7 +53,7 @@ pub fn posts_text(rows: &[Row], floor: u32) -> String {
                 "post {}: {persona} with {} {} in {}{last}",
                 row.number, choice.line, choice.tier, choice.harness
             ),
-            None => writeln!(text, "post {}: nobody{last}", row.number),
+            None => writeln!(text, "post {}: free{last}", row.number),
         };
     }
     let manned = rows.iter().filter(|row| row.post.is_some()).count();
@@ -71,30 +71,34 @@ pub fn ticked_json(rows: &[Row], floor: u32, ticked: &Ticked, is_written: bool) 
 }
 
 fn change_json(object: &mut Object, change: &Change) {
-    let post = |object: &mut Object, word: &str, post: u32, persona: &Label| {
+    let mut at = |word: &str, post: u32, persona: &Label, why: &Why| {
         object.text("change", word).number("post", post.into()).text("persona", persona.as_str());
+        object.text("why", why.word()).text("message", &change_text(change));
     };
     match change {
-        Change::Left { post: number, persona, why } => {
-            post(object, "left", *number, persona);
-            object.text("why", &why.text());
+        Change::Left { post, persona, why } => at("left", *post, persona, why),
+        Change::Came { post, now, why } => {
+            at("came", *post, &now.persona, why);
+            choice_json(object, &now.choice);
         }
-        Change::Came { post: number, now, why } => {
-            post(object, "came", *number, &now.persona);
-            object.text("line", now.choice.line.as_str()).text("why", &why.text());
-        }
-        Change::Switched { post: number, now, why } => {
-            post(object, "switched", *number, &now.persona);
-            object.text("line", now.choice.line.as_str()).text("why", &why.text());
+        Change::Switched { post, now, why } => {
+            at("switched", *post, &now.persona, why);
+            choice_json(object, &now.choice);
         }
         Change::Down { line, down_ms } => {
             object.text("change", "down").text("line", line.as_str());
-            object.number("down_ms", *down_ms);
+            object.number("down_ms", *down_ms).text("message", &change_text(change));
         }
         Change::Up { line } => {
             object.text("change", "up").text("line", line.as_str());
+            object.text("message", &change_text(change));
         }
     }
+}
+
+fn choice_json(object: &mut Object, choice: &Choice) {
+    object.text("line", choice.line.as_str()).text("tier", choice.tier.word());
+    object.text("harness", choice.harness.as_str());
 }
 
 /// A change as a line of text.
@@ -118,27 +122,54 @@ pub fn change_text(change: &Change) -> String {
     }
 }
 
-/// Why a persona would work with what it would: each candidate with its verdict.
-pub fn explain(policy: &Policy, state: &State, persona: &Label) -> Option<Vec<(String, String)>> {
+/// A line, a tier or a harness that was considered for a persona.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The model line.
+    pub line: Label,
+    /// The tier, if the candidate is one, or a harness for it.
+    pub tier: Option<Tier>,
+    /// The harness, if the candidate is one.
+    pub harness: Option<Label>,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+impl From<Step<'_>> for Candidate {
+    fn from(step: Step<'_>) -> Candidate {
+        let (line, tier, harness, verdict) = match step {
+            Step::Line(line, verdict) => (line, None, None, verdict),
+            Step::Tier(line, tier, verdict) => (line, Some(tier), None, verdict),
+            Step::Harness(line, tier, harness, verdict) => {
+                (line, Some(tier), Some(harness.clone()), verdict)
+            }
+        };
+        Candidate { line: line.clone(), tier, harness, verdict }
+    }
+}
+
+/// Why a persona would work with what it would: each candidate with its verdict; `None` if the
+/// policy does not have the persona.
+pub fn explain(policy: &Policy, state: &State, persona: &Label) -> Option<Vec<Candidate>> {
     let found = policy.persona(persona)?;
     let turns = state.served.get(persona).map_or(0, |served| served.turns);
     let stands = state.posts.values().any(|post| post.persona == *persona);
     let turns = turns.saturating_sub(u64::from(stands));
     let usable = |line: &Label| state.usable(persona, line, None);
-    let mut steps = Vec::new();
-    choose(policy, found, turns, &usable, &mut |step| steps.push(step_text(step)));
-    Some(steps)
+    let mut candidates = Vec::new();
+    choose(policy, found, turns, &usable, &mut |step| candidates.push(step.into()));
+    Some(candidates)
 }
 
-fn step_text(step: Step<'_>) -> (String, String) {
-    let (what, verdict) = match step {
-        Step::Line(line, verdict) => (format!("line {line}"), verdict),
-        Step::Tier(line, tier, verdict) => (format!("tier {tier} of {line}"), verdict),
-        Step::Harness(line, tier, harness, verdict) => {
-            (format!("harness {harness} for {line} {tier}"), verdict)
-        }
-    };
-    (what, verdict_text(verdict))
+/// A candidate as a line of text.
+pub fn candidate_text(candidate: &Candidate) -> String {
+    let Candidate { line, tier, harness, verdict } = candidate;
+    let verdict = verdict_text(*verdict);
+    match (tier, harness) {
+        (Some(tier), Some(harness)) => format!("harness {harness} for {line} {tier}: {verdict}"),
+        (Some(tier), None) => format!("tier {tier} of {line}: {verdict}"),
+        (None, _) => format!("line {line}: {verdict}"),
+    }
 }
 
 fn verdict_text(verdict: Verdict) -> String {
@@ -159,15 +190,23 @@ fn verdict_text(verdict: Verdict) -> String {
     }
 }
 
-/// The steps of [`explain`] as JSON.
-pub fn explain_json(persona: &Label, post: Option<u32>, steps: &[(String, String)]) -> Object {
+/// What [`explain`] found, as JSON.
+pub fn explain_json(persona: &Label, post: Option<u32>, candidates: &[Candidate]) -> Object {
     let mut object = Object::new();
     object.text("persona", persona.as_str());
     if let Some(post) = post {
         object.number("post", post.into());
     }
-    object.objects("steps", steps, |object, (what, verdict)| {
-        object.text("candidate", what).text("verdict", verdict);
+    object.objects("candidates", candidates, |object, candidate| {
+        object.text("line", candidate.line.as_str());
+        if let Some(tier) = candidate.tier {
+            object.text("tier", tier.word());
+        }
+        if let Some(harness) = &candidate.harness {
+            object.text("harness", harness.as_str());
+        }
+        object.text("verdict", candidate.verdict.word());
+        object.text("message", &candidate_text(candidate));
     });
     object
 }

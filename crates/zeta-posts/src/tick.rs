@@ -48,7 +48,7 @@ pub struct Done {
 /// Decides, and writes what was decided.
 ///
 /// # Errors
-/// [`Kind::Refused`] if another scheduler works; [`Kind::Lost`] if the lease was lost meanwhile, and
+/// [`Kind::Refused`] if another scheduler works. [`Kind::Lost`] if the lease was lost: then
 /// nothing was written.
 pub fn run(ctx: &Context, config: &Config, store: &Store, begin_turn: bool) -> Result<Done> {
     let lease = RecordName::new("lease", LEASE)?;

@@ -19,7 +19,7 @@ const PERSONAS_FAILING: usize = 2;
 
 /// Why something changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "why", rename_all = "kebab-case")]
+#[serde(tag = "why", rename_all = "snake_case")]
 pub enum Why {
     /// The post was free.
     Free,
@@ -53,7 +53,7 @@ pub enum Why {
 
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
+#[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
     /// A persona left a post.
     Left {

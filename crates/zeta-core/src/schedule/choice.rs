@@ -50,6 +50,25 @@ pub enum Verdict {
     NoTier,
 }
 
+impl Verdict {
+    /// Its word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Chosen => "chosen",
+            Verdict::NotInCatalogue => "not_in_catalogue",
+            Verdict::NotNow(Usable::Yes) => "usable",
+            Verdict::NotNow(Usable::Down(_)) => "line_down",
+            Verdict::NotNow(Usable::Failed(_)) => "failing",
+            Verdict::NotNow(Usable::OnTrial) => "on_trial",
+            Verdict::TooWeak(_) => "too_weak",
+            Verdict::NotCompatible => "not_compatible",
+            Verdict::NoProgram => "no_program",
+            Verdict::NoHarness => "no_harness",
+            Verdict::NoTier => "no_tier",
+        }
+    }
+}
+
 /// A candidate and what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'p> {

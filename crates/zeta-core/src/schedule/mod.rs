@@ -6,7 +6,7 @@
 //! and returns what holds now and what changed. Equal inputs give equal answers.
 //!
 //! - [`policy`]: what an operator wrote, checked.
-//! - [`choice`]: line, tier and harness of one persona, with a reason for each that was passed over.
+//! - [`choice`]: line, tier and harness of one persona, with a reason for each other one.
 //! - [`health`]: when a line counts as down, and when it is tried again.
 //! - [`order`]: whose turn it is.
 //! - [`assign`]: one tick.

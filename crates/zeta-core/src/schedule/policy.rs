@@ -338,12 +338,13 @@ impl Problem {
     /// Returns whether nothing can be planned. With the others the rest of the policy holds: a
     /// persona that no line fits does not leave a post without a guard.
     pub fn is_fatal(&self) -> bool {
-        match self {
-            Problem::NothingFits(_) | Problem::UnknownLine { .. } | Problem::UnknownPair { .. } => {
-                false
-            }
-            Problem::NoProgram { .. } | Problem::Empty { .. } => false,
-            _ => true,
-        }
+        !matches!(
+            self,
+            Problem::NothingFits(_)
+                | Problem::UnknownLine { .. }
+                | Problem::UnknownPair { .. }
+                | Problem::NoProgram { .. }
+                | Problem::Empty { .. }
+        )
     }
 }

@@ -226,6 +226,20 @@ impl Assignments {
 }
 
 impl Why {
+    /// Its word on disk and in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Why::Free => "free",
+            Why::Turn => "turn",
+            Why::LineDown { .. } => "line_down",
+            Why::Failing { .. } => "failing",
+            Why::Back { .. } => "back",
+            Why::Trial { .. } => "trial",
+            Why::Nothing => "nothing",
+            Why::Policy => "policy",
+        }
+    }
+
     /// What it says to a person.
     pub fn text(&self) -> String {
         match self {

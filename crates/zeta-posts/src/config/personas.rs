@@ -25,6 +25,9 @@ pub struct Place {
     pub prompt: Option<String>,
 }
 
+/// A list of names, each with its place in the file.
+type List = Option<Spanned<Vec<Spanned<String>>>>;
+
 /// A persona as its file has it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,8 +35,8 @@ struct Raw {
     name: Option<Spanned<String>>,
     like: Option<Spanned<String>>,
     #[serde(alias = "modelLines", alias = "model_lines")]
-    lines: Option<Spanned<Vec<Spanned<String>>>>,
-    harnesses: Option<Spanned<Vec<Spanned<String>>>>,
+    lines: List,
+    harnesses: List,
     #[serde(alias = "minTier")]
     min_tier: Option<Spanned<Tier>>,
     repository: Option<Spanned<PathBuf>>,
@@ -56,11 +59,10 @@ impl Read {
 
     /// The file and the line that a problem is about.
     pub(super) fn at(&self, problem: &Problem) -> String {
-        let list = |list: &Option<Spanned<Vec<Spanned<String>>>>| list.as_ref().map(Spanned::span);
-        let entry = |list: &Option<Spanned<Vec<Spanned<String>>>>, name: &Label| {
-            let entries = list.as_ref().map(Spanned::get_ref).into_iter().flatten();
-            let found = entries.filter(|entry| entry.get_ref() == name.as_str());
-            found.last().map(Spanned::span)
+        let list = |list: &List| list.as_ref().map(Spanned::span);
+        let entry = |list: &List, name: &Label| {
+            let mut entries = list.as_ref().map(Spanned::get_ref).into_iter().flatten().rev();
+            entries.find(|entry| entry.get_ref() == name.as_str()).map(Spanned::span)
         };
         let span: Option<Range<usize>> = match problem {
             Problem::UnknownLine { line, .. } => entry(&self.raw.lines, line),
@@ -124,9 +126,7 @@ pub(super) fn resolve(sources: Vec<Source>) -> Result<Vec<Read>> {
 fn one(source: &Source, name: &Label, raw: &Raw, all: &[(Source, Label, Raw)]) -> Result<Read> {
     let line = likes(source, name, raw, all)?;
     let find = |pick: &dyn Fn(&Raw) -> bool| line.iter().find(|(_, raw)| pick(raw));
-    let labels = |kind,
-                  found: Option<&(&Source, &Raw)>,
-                  list: fn(&Raw) -> &Option<Spanned<Vec<Spanned<String>>>>| {
+    let labels = |kind, found: Option<&(&Source, &Raw)>, list: fn(&Raw) -> &List| {
         let Some((source, raw)) = found else { return Ok(Vec::new()) };
         let entries = list(raw).as_ref().map(Spanned::get_ref);
         source.labels(kind, entries.map(Vec::as_slice).unwrap_or_default())

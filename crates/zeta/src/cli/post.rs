@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use zeta_core::json::Object;
 use zeta_core::name::Label;
-use zeta_core::record::quote;
 use zeta_core::schedule::picture;
 use zeta_core::schedule::{State, Ticked};
 use zeta_core::time::parse_duration;
@@ -16,6 +15,7 @@ use zeta_posts::report::{self, Row};
 use zeta_posts::store::{self, Found, Store};
 use zeta_posts::tick;
 use zeta_state::context::Context;
+use zeta_state::finding;
 
 use super::{Call, Noun, Verb, needs_verb, run_verb};
 use crate::environment;
@@ -52,19 +52,19 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "tick",
         about: "Decide who stands where by what the posts reported, and write it",
-        args: Dirs::augment_args,
+        args: |verb| Dirs::augment_args(verb).after_help("Examples:\n  zeta post tick"),
         run: |call| run_tick(call, false),
     },
     Verb {
         name: "rotate",
         about: "End the turn now: the next personas come to the posts",
-        args: Dirs::augment_args,
+        args: |verb| Dirs::augment_args(verb).after_help("Examples:\n  zeta post rotate"),
         run: |call| run_tick(call, true),
     },
     Verb {
         name: "list",
         about: "Show who stands at which post, and how its last tick ended",
-        args: Dirs::augment_args,
+        args: |verb| Dirs::augment_args(verb).after_help("Examples:\n  zeta post list"),
         run: run_list,
     },
     Verb {
@@ -86,6 +86,10 @@ struct Dirs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta post plan
+  zeta post plan --svg posts.svg --ahead 30d")]
 struct PlanArgs {
     #[command(flatten)]
     dirs: Dirs,
@@ -98,6 +102,9 @@ struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta post explain otto")]
 struct ExplainArgs {
     #[command(flatten)]
     dirs: Dirs,
@@ -111,6 +118,8 @@ struct Opened {
     ctx: Context,
     config: Config,
     store: Store,
+    /// What is wrong and stops nothing.
+    findings: Vec<Error>,
 }
 
 impl Dirs {
@@ -124,15 +133,14 @@ impl Dirs {
             None => environment::config_dir().ok_or_else(nowhere)?,
         };
         let (ctx, config) = (call.context()?, Config::load(&dir)?);
-        for warning in &config.warnings {
-            call.out.note_finding(&Error::new(Kind::Unsafe, warning));
-        }
+        let findings: Vec<Error> =
+            config.warnings.iter().map(|warning| Error::new(Kind::Unsafe, warning)).collect();
         let store = match &self.dir {
             Some(dir) => dir.clone(),
             None if dir == system => store::SYSTEM_DIR.into(),
             None => ctx.lasting_dir.clone().ok_or_else(nowhere)?,
         };
-        Ok(Opened { ctx, config, store: Store::new(store) })
+        Ok(Opened { ctx, config, store: Store::new(store), findings })
     }
 }
 
@@ -154,26 +162,30 @@ impl Opened {
     /// Prints what was decided; the status says whether enough posts are manned.
     fn show(&self, call: &Call, ticked: &Ticked, is_written: bool) -> Result<u8> {
         let (rows, floor) = (self.rows(&ticked.state), self.config.policy.floor);
-        let mut object = report::ticked_json(&rows, floor, ticked, is_written);
-        object.list("warnings", self.config.warnings.iter().map(|warning| quote(warning)));
-        call.out.either(|| object, || report::posts_text(&rows, floor))?;
+        let object = report::ticked_json(&rows, floor, ticked, is_written);
+        let status = self.print(call, object, &rows)?;
         if !call.out.json {
             ticked.changes.iter().for_each(|one| call.out.note(&report::change_text(one)));
         }
-        Ok(self.status(call, ticked.has_floor))
+        Ok(status)
     }
 
-    fn status(&self, call: &Call, has_floor: bool) -> u8 {
-        if has_floor {
-            return 0;
-        }
+    /// Prints the posts, and what is wrong: also that fewer are manned than must be.
+    fn print(&self, call: &Call, mut object: Object, rows: &[Row]) -> Result<u8> {
+        let floor = self.config.policy.floor;
+        let manned = rows.iter().filter(|row| row.post.is_some()).count();
+        let missed = (manned < floor as usize).then(|| {
+            let text = format!("{manned} posts are manned, and {floor} must be");
+            Error::new(Kind::Unsafe, text)
+                .hint("see why of each persona: zeta post explain PERSONA")
+        });
+        let findings: Vec<Error> = self.findings.iter().chain(&missed).cloned().collect();
+        finding::add_errors(&mut object, &findings);
+        call.out.either(|| object, || report::posts_text(rows, floor))?;
         if !call.out.json {
-            let text = "fewer posts are manned than must be";
-            let error = Error::new(Kind::Unsafe, text)
-                .hint("see why of each persona: zeta post explain PERSONA");
-            call.out.error(&error, None);
+            findings.iter().for_each(|finding| call.out.note_finding(finding));
         }
-        Kind::Unsafe.status()
+        Ok(missed.map_or(0, |missed| missed.kind.status()))
     }
 }
 
@@ -221,8 +233,7 @@ fn run_list(call: &Call) -> Result<u8> {
     let (rows, floor) = (opened.rows(&state), opened.config.policy.floor);
     let mut object = Object::new();
     report::posts_json(&mut object, &rows, floor);
-    call.out.either(|| object, || report::posts_text(&rows, floor))?;
-    Ok(opened.status(call, state.posts.len() >= floor as usize))
+    opened.print(call, object, &rows)
 }
 
 fn run_explain(call: &Call) -> Result<u8> {
@@ -240,8 +251,7 @@ fn run_explain(call: &Call) -> Result<u8> {
     let mut posts = ticked.state.posts.iter();
     let post = posts.find(|(_, post)| post.persona == persona).map(|(number, _)| *number);
     let text = || {
-        let mut lines: Vec<String> =
-            steps.iter().map(|(what, verdict)| format!("{what}: {verdict}")).collect();
+        let mut lines: Vec<String> = steps.iter().map(report::candidate_text).collect();
         lines.push(match post {
             Some(post) => format!("{persona} stands at post {post}"),
             None => format!("{persona} stands at no post: it is not its turn, or nothing fits"),

@@ -58,6 +58,8 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta creds guard claude --watch", 124),
     // The blob lacks some of the required credentials.
     ("zeta creds verify", 8),
+    // No tick was made yet, so no post is manned.
+    ("zeta post list", 7),
     // There is no receipt yet.
     ("zeta node show", 4),
 ];
@@ -142,6 +144,12 @@ impl Sandbox {
                         > .claude/.credentials.json && zeta -q creds persist --usb-uuid 4F2A-91C7 \
                         --output c.enc --passphrase-file pp --update --persona otto --bake-found";
             let (status, said) = self.sh(made, "", LIMIT);
+            assert_eq!(status, 0, "{said}");
+        }
+        if path.contains("zeta post") {
+            let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/guard-posts");
+            let made = format!("mkdir -p .config/zeta && cp -r {registry}/. .config/zeta/");
+            let (status, said) = self.sh(&made, "", LIMIT);
             assert_eq!(status, 0, "{said}");
         }
         if path.contains("lease") && !matches!(verb, "acquire" | "exec") {

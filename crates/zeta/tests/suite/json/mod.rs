@@ -12,6 +12,7 @@ mod docs;
 mod hooks;
 mod lease;
 mod node;
+mod post;
 mod presence;
 mod schemas;
 mod upkeep;
