@@ -27,6 +27,7 @@
 //! 22. [`web`]: which requests the page of all that answers.
 //! 23. [`cluster`]: the same across machines that share a store.
 //! 24. [`schedule`]: which persona stands at which guard post of a node.
+//! 25. [`repair`]: what a persona may repair.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -47,6 +48,7 @@ pub mod pattern;
 pub mod presence;
 pub mod record;
 pub mod registration;
+pub mod repair;
 pub mod schedule;
 pub mod shell;
 pub mod signal;

@@ -40,6 +40,7 @@ pub mod temp_dir;
 pub mod temp_file;
 pub mod terminal;
 pub mod timer;
+pub mod trusted_file;
 pub mod user_namespace;
 pub mod users;
 mod witness;

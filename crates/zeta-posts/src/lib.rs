@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod repair;
 pub mod report;
 pub mod store;
 pub mod tick;

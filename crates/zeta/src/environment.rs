@@ -196,14 +196,14 @@ pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
     std::path::absolute(&dir).unwrap_or(dir)
 }
 
-/// Returns the directory of what outlives the boot: a service's own, or the user's. Whether it can
-/// be used is looked at when it is.
-/// The directory of this user's configuration.
+/// Returns the directory of this user's configuration.
 pub fn config_dir() -> Option<PathBuf> {
     let file = crate::config::user_file()?;
     file.parent().map(std::path::Path::to_owned)
 }
 
+/// Returns the directory of what outlives the boot: a service's own, or the user's. Whether it can
+/// be used is looked at when it is.
 fn lasting_dir() -> Option<PathBuf> {
     let absolute = |variable: &str| path(variable).filter(|path| path.is_absolute());
     let home = || host::home().filter(|home| home.parent().is_some());

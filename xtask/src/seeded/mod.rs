@@ -11,6 +11,7 @@ mod identity;
 mod joint;
 mod mail;
 mod mcp;
+mod posts;
 mod trust;
 mod view;
 mod web;
@@ -39,6 +40,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .chain(&view::BUGS)
         .chain(&history::BUGS)
         .chain(&mcp::BUGS)
+        .chain(&posts::BUGS)
         .chain(&web::BUGS)
 }
 

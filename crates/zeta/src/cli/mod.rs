@@ -40,6 +40,7 @@ mod mcp;
 mod node;
 mod post;
 mod record;
+mod repair;
 mod run;
 mod schema;
 mod status;
@@ -143,6 +144,7 @@ const NOUNS: &[Noun] = &[
     node::NOUN,
     cluster::NOUN,
     post::NOUN,
+    repair::NOUN,
     creds::NOUN,
     clean::NOUN,
     doctor::NOUN,

@@ -1,4 +1,4 @@
-//! `zeta schema`: the JSON Schemas of what `--json` prints.
+//! `zeta schema`: the JSON Schemas of what `--json` prints, and of files that an operator writes.
 
 use clap::Args;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::{Call, Noun};
 
 pub(super) const NOUN: Noun = Noun {
     name: "schema",
-    about: "Print the JSON Schemas of what --json prints",
+    about: "Print the JSON Schemas of what --json prints, and of files that an operator writes",
     build: SchemaArgs::augment_args,
     verbs: &[],
     run,
@@ -20,14 +20,16 @@ pub(super) const NOUN: Noun = Noun {
 #[command(after_help = "\
 Without a name the command lists the names that have a schema. 'error' is the schema of every error,
 'warning' that of a line that a command writes to standard error while it keeps running, 'mcp' that
-of the answers of the tools of 'zeta mcp'.
+of the answers of the tools of 'zeta mcp'. 'file posts', 'file persona' and 'file repair-policy' are
+those of files that an operator writes; TOML is checked as the JSON of the same keys and values.
 
 Examples:
   zeta schema
   zeta schema lease acquire
+  zeta schema file posts
   zeta schema --all > zeta-schemas.json")]
 struct SchemaArgs {
-    /// A command, as in 'lease acquire', or error, or warning
+    /// A command, as in 'lease acquire', or error, or warning, or a file, as in 'file posts'
     #[arg(value_name = "NAME", num_args = 0..=2)]
     name: Vec<String>,
     /// All schemas in one object
@@ -82,6 +84,9 @@ const SCHEMAS: &[Schema] = &[
     schema!("demo", "demo"),
     schema!("doctor", "doctor"),
     schema!("error", "error"),
+    schema!("file persona", "file-persona"),
+    schema!("file posts", "file-posts"),
+    schema!("file repair-policy", "file-repair-policy"),
     schema!("guide", "guide"),
     schema!("heartbeat", "heartbeat"),
     schema!("hook install", "hook-install"),
@@ -121,6 +126,9 @@ const SCHEMAS: &[Schema] = &[
     schema!("post plan", "post-plan"),
     schema!("post rotate", "post-rotate"),
     schema!("post tick", "post-tick"),
+    schema!("repair check", "repair-check"),
+    schema!("repair list", "repair-list"),
+    schema!("repair log", "repair-log"),
     schema!("run", "run"),
     schema!("schema", "schema"),
     schema!("status", "status"),

@@ -60,6 +60,8 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta creds verify", 8),
     // No tick was made yet, so no post is manned.
     ("zeta post list", 7),
+    // The call has the token of no lease.
+    ("zeta repair check rebuild", 3),
     // There is no receipt yet.
     ("zeta node show", 4),
 ];
@@ -78,9 +80,15 @@ impl Sandbox {
         std::fs::create_dir(dir.join("bin")).unwrap();
         // Claims on paths are of a repository.
         std::fs::create_dir(dir.join(".git")).unwrap();
-        for program in
-            ["claude", "git", "../deploy.sh", "../nightly.sh", "../agent.sh", "../review.sh"]
-        {
+        for program in [
+            "claude",
+            "git",
+            "systemctl",
+            "../deploy.sh",
+            "../nightly.sh",
+            "../agent.sh",
+            "../review.sh",
+        ] {
             let path = dir.join("bin").join(program);
             std::fs::write(&path, "#!/bin/sh\nexit 0\n").unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
@@ -150,6 +158,13 @@ impl Sandbox {
             let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/guard-posts");
             let made = format!("mkdir -p .config/zeta && cp -r {registry}/. .config/zeta/");
             let (status, said) = self.sh(&made, "", LIMIT);
+            assert_eq!(status, 0, "{said}");
+        }
+        if path.contains("zeta repair") {
+            let made = "umask 22; mkdir -p .config/zeta && \
+                 printf '[personas.otto]\\nscope = \"rebuild\"\\nneeds_post = false\\n' \
+                 > .config/zeta/repair-policy.toml";
+            let (status, said) = self.sh(made, "", LIMIT);
             assert_eq!(status, 0, "{said}");
         }
         if path.contains("lease") && !matches!(verb, "acquire" | "exec") {
