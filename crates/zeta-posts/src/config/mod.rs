@@ -25,6 +25,18 @@ pub const POSTS_FILE: &str = "posts.toml";
 /// The directory with a file for each persona.
 pub const PERSONAS_DIR: &str = "personas.d";
 
+/// Reads the number of posts alone; `None` if the directory has no file about posts.
+///
+/// # Errors
+/// The file is wrong: named with its line.
+pub fn count(dir: &Path) -> Result<Option<u32>> {
+    let path = dir.join(POSTS_FILE);
+    match path.exists() {
+        true => Ok(Some(posts::read(&path)?.policy.posts)),
+        false => Ok(None),
+    }
+}
+
 /// What an operator wrote.
 #[derive(Debug, Clone)]
 pub struct Config {

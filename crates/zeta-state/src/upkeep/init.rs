@@ -36,6 +36,8 @@ pub struct GroupOptions {
     pub replace: bool,
     /// Write the systemd files.
     pub install: bool,
+    /// Which ones.
+    pub units: unit_files::Setting,
 }
 
 /// Creates the tree as first use does, or checks the one that is there.
@@ -184,7 +186,9 @@ fn install_files(ctx: &Context, options: &GroupOptions, report: &mut Report) -> 
     } else if ctx.state_dir != Path::new(layout::DEFAULT_STATE_DIR) || options.group != "zeta" {
         report.steps.push(left("not written: they are for group zeta and the default directory"));
     } else {
-        let installed = unit_files::install(Path::new("/"), &report.node, options.replace)?;
+        let node = Some(&report.node);
+        let installed =
+            unit_files::install(Path::new("/"), &options.units, node, options.replace)?;
         report.steps.extend(installed.steps);
         report.next.extend(installed.next);
     }
@@ -241,7 +245,7 @@ fn ensure_base(
 ) -> Result<TrustedDir> {
     let path = &ctx.state_dir;
     ensure_dir(path, options, gid, &STATE, steps, |replace| {
-        group::place(path, gid, &node_name(ctx, path)?, replace)
+        group::place(path, gid, &node_name(ctx)?, replace)
     })
 }
 
@@ -323,16 +327,21 @@ fn open_existing(path: &Path, gid: Option<u32>, purpose: &Purpose) -> Result<Exi
     }
 }
 
-/// Chooses the node's name: that of the tree that is replaced, if it has one.
-fn node_name(ctx: &Context, path: &Path) -> Result<Label> {
-    if let Some(name) = &ctx.node {
-        return Ok(name.clone());
-    }
-    let old = trusted_dir::open(path, &STATE).ok().flatten();
+/// The name of this machine's node: that of its tree, or the one that a new tree gets.
+///
+/// # Errors
+/// A fault that may pass: the name is chosen once, so such a fault must not decide it.
+pub fn name_of_machine(ctx: &Context) -> Result<Label> {
+    let old = trusted_dir::open(&ctx.state_dir, &STATE).ok().flatten();
     match old.map(|base| Tree { base }.read_local_node()) {
         Some(Ok(Some(name))) => Ok(name),
         _ => node_name::choose(ctx.lasting_dir.as_deref()),
     }
+}
+
+/// Chooses the node's name: that of the tree that is replaced, if it has one.
+fn node_name(ctx: &Context) -> Result<Label> {
+    ctx.node.clone().map_or_else(|| name_of_machine(ctx), Ok)
 }
 
 /// Checks `nodes`: `systemd-tmpfiles` creates it at boot, and a tree without it is not whole.

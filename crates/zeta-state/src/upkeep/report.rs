@@ -74,21 +74,29 @@ pub fn init_json(report: &Report) -> Object {
     object.text("state_dir", &report.state_dir);
     object.text("mode", report.mode);
     object.text("node", report.node.as_str());
-    let step =
-        |step: &Step| Object::new().text("did", step.did.word()).text("what", &step.text).done();
-    object.list("steps", report.steps.iter().map(step));
+    object.list("steps", report.steps.iter().map(step_json));
     object.list("next", report.next.iter().map(|line| quote(line)));
     object
 }
 
+/// A step as JSON.
+pub fn step_json(step: &Step) -> String {
+    Object::new().text("did", step.did.word()).text("what", &step.text).done()
+}
+
 /// The report of an `init` as text, a line for each step.
 pub fn init_text(report: &Report) -> String {
-    let steps = report.steps.iter();
+    steps_text(&report.steps, &report.next)
+}
+
+/// Steps as text, a line for each, and the commands to run next.
+pub fn steps_text(steps: &[Step], next: &[String]) -> String {
+    let steps = steps.iter();
     let mut lines: Vec<String> =
         steps.map(|step| format!("{:<8} {}", step.did.word(), printable(&step.text))).collect();
-    if !report.next.is_empty() {
+    if !next.is_empty() {
         lines.push("next:".to_owned());
-        lines.extend(report.next.iter().map(|line| format!("  {line}")));
+        lines.extend(next.iter().map(|line| format!("  {line}")));
     }
     lines.join("\n")
 }

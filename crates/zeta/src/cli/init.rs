@@ -2,6 +2,7 @@
 
 use clap::{Args, Command};
 
+use super::unit::units_of_machine;
 use super::{Call, Noun};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
@@ -34,7 +35,7 @@ struct InitArgs {
     /// Move an existing directory aside, unchanged; overwrite systemd files that differ
     #[arg(long, requires = "group")]
     replace: bool,
-    /// Do not write systemd files (sysusers.d, tmpfiles.d, zeta-clean.service and .timer)
+    /// Do not write systemd files, which 'zeta unit install --system' writes, too
     #[arg(long, requires = "group")]
     no_install: bool,
 }
@@ -50,7 +51,8 @@ fn run(call: &Call) -> Result<u8> {
     let report = match args.group {
         None => init(&ctx)?,
         Some(group) => {
-            let options = GroupOptions { group, replace: args.replace, install: !args.no_install };
+            let (replace, install) = (args.replace, !args.no_install);
+            let options = GroupOptions { group, replace, install, units: units_of_machine()? };
             init_group(&ctx, &options)?
         }
     };

@@ -44,6 +44,7 @@ mod repair;
 mod run;
 mod schema;
 mod status;
+mod unit;
 mod usage;
 mod watch;
 mod web;
@@ -145,6 +146,7 @@ const NOUNS: &[Noun] = &[
     cluster::NOUN,
     post::NOUN,
     repair::NOUN,
+    unit::NOUN,
     creds::NOUN,
     clean::NOUN,
     doctor::NOUN,
