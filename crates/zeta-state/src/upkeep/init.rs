@@ -187,8 +187,7 @@ fn install_files(ctx: &Context, options: &GroupOptions, report: &mut Report) -> 
         report.steps.push(left("not written: they are for group zeta and the default directory"));
     } else {
         let node = Some(&report.node);
-        let installed =
-            unit_files::install(Path::new("/"), &options.units, node, options.replace)?;
+        let installed = unit_files::install(Path::new("/"), &options.units, node, options.replace)?;
         report.steps.extend(installed.steps);
         report.next.extend(installed.next);
     }

@@ -135,22 +135,21 @@ impl SettingArgs {
 
     /// The setting of a call; `root` is where a machine's files are.
     fn setting(&self, call: &Call, root: &Path) -> Result<Setting> {
-        let exe = || own_program();
-        match self.is_system() {
-            true => {
-                let user = self.run_as.as_deref();
-                let program = self.program.clone().map_or_else(|| Ok(system_program(&exe()?)), Ok);
-                let scope = Scope::System(services(root, user)?);
-                let posts = self.posts(&root.join(config::SYSTEM_DIR.trim_start_matches('/')))?;
-                Ok(Setting { program: absolute(program?), posts, scope })
-            }
-            false => {
-                let person = person(call)?;
-                let program = self.program.clone().map_or_else(exe, Ok)?;
-                let posts = self.posts(&person.config_dir)?;
-                Ok(Setting { program: absolute(program), posts, scope: Scope::User(person) })
-            }
+        if self.is_system() {
+            let program = match &self.program {
+                Some(program) => absolute(program),
+                None => system_program(&own_program()?),
+            };
+            let scope = Scope::System(services(root, self.run_as.as_deref())?);
+            let posts = self.posts(&root.join(config::SYSTEM_DIR.trim_start_matches('/')))?;
+            return Ok(Setting { program, posts, scope });
         }
+        let program = match &self.program {
+            Some(program) => absolute(program),
+            None => own_program()?,
+        };
+        let person = person(call)?;
+        Ok(Setting { program, posts: self.posts(&person.config_dir)?, scope: Scope::User(person) })
     }
 
     fn posts(&self, config_dir: &Path) -> Result<u32> {
@@ -180,8 +179,8 @@ fn own_program() -> Result<PathBuf> {
     })
 }
 
-fn absolute(path: PathBuf) -> PathBuf {
-    std::path::absolute(&path).unwrap_or(path)
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The user of the services. The one of `sysusers.d` may not be there yet.

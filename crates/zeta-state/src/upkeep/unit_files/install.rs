@@ -93,7 +93,9 @@ fn next_of_system(root: &Path, program: &Path) -> Vec<String> {
     // The second one does nothing as long as /etc/zeta/node-register.env is not there.
     let enable = "systemctl enable --now zeta-clean.timer zeta-node-register.timer";
     next.push(format!("systemctl daemon-reload && {enable}"));
-    next.push("systemctl enable --now zeta-heartbeat.service   # so that it is seen to be up".into());
+    next.push(
+        "systemctl enable --now zeta-heartbeat.service   # so that it is seen to be up".into(),
+    );
     next.push(enable_posts("systemctl", "/etc/zeta/posts.toml"));
     next
 }

@@ -238,7 +238,7 @@ struct Words {
 impl Words {
     fn of(person: &Person, program: String) -> Result<Words> {
         let home = word("the home", &person.home)?;
-        let below_home = |what, path: &Path| {
+        let below_home = |what, path: &Path| -> Result<String> {
             let path = word(what, path)?;
             Ok(match path.strip_prefix(&home).filter(|rest| rest.starts_with('/')) {
                 Some(rest) => format!("%h{rest}"),

@@ -13,10 +13,19 @@ use crate::upkeep::report::{Step, step_json, steps_text};
 pub fn rendered_json(setting: &Setting, files: &[UnitFile], steps: &[Step]) -> Object {
     let mut object = Object::new();
     object.text("scope", setting.scope.word());
-    object.list("files", files.iter().filter_map(|file| {
-        let name = file.name()?;
-        Some(Object::new().text("name", name).text("path", &file.path).text("text", &file.text).done())
-    }));
+    object.list(
+        "files",
+        files.iter().filter_map(|file| {
+            let name = file.name()?;
+            Some(
+                Object::new()
+                    .text("name", name)
+                    .text("path", &file.path)
+                    .text("text", &file.text)
+                    .done(),
+            )
+        }),
+    );
     object.list("steps", steps.iter().map(step_json));
     object
 }

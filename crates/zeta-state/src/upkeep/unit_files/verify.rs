@@ -149,8 +149,11 @@ fn level(output: &[u8]) -> Option<String> {
 
 fn exposed(unit: &str, level: &str) -> Error {
     let limit = f64::from(LIMIT) / 10.0;
-    Error::new(Kind::Unsafe, format!("{unit} has an exposure of {level}, and {limit:.1} is the most"))
-        .hint(format!("see why: systemd-analyze security {unit}"))
+    Error::new(
+        Kind::Unsafe,
+        format!("{unit} has an exposure of {level}, and {limit:.1} is the most"),
+    )
+    .hint(format!("see why: systemd-analyze security {unit}"))
 }
 
 #[cfg(test)]
@@ -159,7 +162,8 @@ mod tests {
 
     #[test]
     fn the_number_is_read_from_the_last_line_only() {
-        let said = "  NAME  EXPOSURE\n\u{2192} Overall exposure level for a@i.service: 2.5 OK :-)\n";
+        let said =
+            "  NAME  EXPOSURE\n\u{2192} Overall exposure level for a@i.service: 2.5 OK :-)\n";
         assert_eq!(level(said.as_bytes()).as_deref(), Some("2.5"));
         assert_eq!(level(b"Unknown option --offline\n"), None);
     }

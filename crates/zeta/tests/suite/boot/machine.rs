@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use zeta_state::upkeep::unit_files::{Setting, install};
+
 use crate::support::{Out, Sandbox, run_within, skip};
 
 /// How long a boot may take on a machine that does other things, too.
@@ -27,7 +29,7 @@ StandardError=file:/zeta-end.out
 /// The machine.
 pub struct Machine {
     pub sandbox: Sandbox,
-    /// The command that 'zeta init' prints at the end.
+    /// The command that 'zeta init' prints, which enables the timers.
     pub next: String,
 }
 
@@ -48,8 +50,9 @@ impl Machine {
         std::fs::create_dir_all(root.join("usr/local/bin")).unwrap();
         std::fs::copy(env!("CARGO_BIN_EXE_zeta"), root.join("usr/local/bin/zeta")).unwrap();
         let node = "node-b00710".parse().unwrap();
-        let installed = zeta_state::upkeep::unit_files::install(&root, &node, false).unwrap();
-        machine.next = installed.next.last().unwrap().clone();
+        let installed = install(&root, &Setting::default(), Some(&node), false).unwrap();
+        let mut next = installed.next.into_iter();
+        machine.next = next.find(|line| line.contains("daemon-reload")).unwrap();
         machine.write("etc/systemd/system/zeta-end.service", END, 0o644);
         let wants = root.join("etc/systemd/system/default.target.wants");
         std::fs::create_dir_all(&wants).unwrap();

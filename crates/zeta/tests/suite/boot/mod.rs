@@ -9,3 +9,4 @@ mod cluster;
 mod creds;
 mod machine;
 mod register;
+mod units;

@@ -1,5 +1,6 @@
 //! Beats: an agent that beats is shown as present, and no other agent can beat for it.
 
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -171,4 +172,41 @@ fn a_heartbeat_that_goes_on_outlives_a_fault_and_tells_it_once() {
     assert_eq!(out.status, 0, "{out:?}");
     assert_eq!(out.err.matches("last-seen.iso").count(), 1, "{out:?}");
     assert!(line.is_file() && beats("beat_seq: 60\n"));
+}
+
+#[test]
+fn a_heartbeat_that_is_a_service_tells_its_manager_how_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["init"]);
+    sandbox.ok(&["heartbeat"]);
+    let line = sandbox.node().join("last-seen.iso");
+    let path = sandbox.dir.join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let hear = || {
+        let mut buffer = [0; 1024];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut command = sandbox.cmd(&["heartbeat", "--every", "1h"]);
+    // It is fed long before the next beat.
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    let mut child = command.spawn().unwrap();
+    let heard: Vec<String> = (0..4).map(|_| hear()).collect();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert_eq!(heard, ["READY=1\nSTATUS=beating", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]);
+
+    // What fails is told, and the service goes on.
+    std::fs::remove_file(&line).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &line).unwrap();
+    let mut command = sandbox.cmd(&["heartbeat", "--every", "100ms"]);
+    let mut child = command.env("NOTIFY_SOCKET", &path).stderr(Stdio::null()).spawn().unwrap();
+    let told = (0..200).map(|_| hear()).find(|text| text.contains("STATUS="));
+    assert!(told.as_ref().is_some_and(|text| text.contains("last-seen.iso")), "{told:?}");
+    std::fs::remove_file(&line).unwrap();
+    let well = (0..2000).map(|_| hear()).any(|text| text == "READY=1\nSTATUS=beating");
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(well, "the end of the fault is told, too");
 }

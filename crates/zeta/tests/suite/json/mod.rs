@@ -17,6 +17,7 @@ mod post;
 mod presence;
 mod repair;
 mod schemas;
+mod units;
 mod upkeep;
 mod web;
 

@@ -9,3 +9,4 @@ mod nix;
 mod sandbox;
 mod shipped;
 mod tree;
+mod unit;

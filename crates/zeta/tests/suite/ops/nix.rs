@@ -1,4 +1,7 @@
-//! The module for NixOS, evaluated by Nix itself: it makes the unit that we ship.
+//! The modules for NixOS, evaluated by Nix itself: they make the units that we ship.
+
+mod posts;
+mod register;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,12 +14,18 @@ use crate::support::{find, skip, test_name};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// What the module makes of these settings, or what Nix says about them.
+/// What the module for credentials makes of these settings, or what Nix says about them.
 fn evaluate(settings: &str) -> Result<Value, String> {
+    evaluate_module("creds-restore", &format!("zeta.credsRestore = {{ {settings} }};"))
+}
+
+/// What a module makes of these settings, or what Nix says about them.
+fn evaluate_module(module: &str, settings: &str) -> Result<Value, String> {
     let sandbox = Sandbox::new();
     let evaluator = format!("{ROOT}/crates/zeta/tests/suite/ops/nix/evaluate.nix");
-    let module = format!("{ROOT}/nix/creds-restore.nix");
-    let text = format!("import {evaluator} {{ module = {module}; settings = {{ {settings} }}; }}");
+    let modules = format!("[ {ROOT}/nix/{module}.nix ]");
+    let text =
+        format!("import {evaluator} {{ modules = {modules}; settings = {{ {settings} }}; }}");
     let file = sandbox.dir().join("ask.nix");
     fs::write(&file, text).unwrap();
     let mut nix = Command::new("nix-instantiate");
@@ -40,11 +49,19 @@ fn start(made: &Value) -> String {
     unit(made)["serviceConfig"]["ExecStart"].as_str().unwrap().to_owned()
 }
 
-/// Each key of a section of the shipped unit, with all words it is given.
-fn shipped(section: &str) -> BTreeMap<String, Vec<String>> {
-    let text = fs::read_to_string(format!("{ROOT}/units/zeta-creds-restore.service")).unwrap();
+/// Each key of a section of the shipped unit for credentials.
+fn shipped(section: &str) -> Keys {
+    shipped_unit("zeta-creds-restore.service", section)
+}
+
+/// Keys of a section, each with all words that it is given.
+type Keys = BTreeMap<String, Vec<String>>;
+
+/// Each key of a section of a shipped unit.
+fn shipped_unit(unit: &str, section: &str) -> Keys {
+    let text = fs::read_to_string(format!("{ROOT}/units/{unit}")).unwrap();
     let mut here = false;
-    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut keys = Keys::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         if line.starts_with('[') {
             here = line == section;
@@ -57,10 +74,18 @@ fn shipped(section: &str) -> BTreeMap<String, Vec<String>> {
     keys
 }
 
+/// The options of a unit that a module made, as words of a unit.
+fn keys(made: &Value) -> Keys {
+    let options = made.as_object().into_iter().flatten();
+    options.map(|(key, value)| (key.clone(), words(value))).collect()
+}
+
 /// A value of Nix, as words of a unit.
 fn words(value: &Value) -> Vec<String> {
     match value {
+        Value::Null => Vec::new(),
         Value::Bool(true) => vec!["yes".to_owned()],
+        Value::Number(number) => vec![number.to_string()],
         Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
         Value::Array(values) => values.iter().flat_map(words).collect(),
         other => panic!("what would systemd make of {other}?"),
@@ -78,12 +103,7 @@ fn the_module_of_nixos_makes_the_unit_that_is_shipped() {
     let start = service.remove("ExecStart").unwrap().join(" ");
     // The options stand in the unit itself, so no file of arguments is read.
     service.remove("EnvironmentFile").unwrap();
-    let mut from_module: BTreeMap<String, Vec<String>> = unit["serviceConfig"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(key, value)| (key.clone(), words(value)))
-        .collect();
+    let mut from_module = keys(&unit["serviceConfig"]);
     let module_start = from_module.remove("ExecStart").unwrap().join(" ");
     assert_eq!(from_module, service);
     let common = start.strip_suffix(" $ZETA_CREDS_ARGS").unwrap();
@@ -110,7 +130,8 @@ fn the_options_of_nixos_become_arguments() {
                  persona repoRoot scriptPath uefiKeyfilePath usbISerialPath usbUuidPath user";
     let options = words(&made["options"]);
     for name in names.split_whitespace() {
-        assert!(options.iter().any(|option| option == name), "no option {name}");
+        let option = format!("zeta.credsRestore.{name}");
+        assert!(options.contains(&option), "no option {name}");
     }
     let said = start(&made);
     assert!(said.contains("--user zeta ") && !said.contains("--ask"), "{said}");

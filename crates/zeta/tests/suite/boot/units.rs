@@ -1,0 +1,82 @@
+//! The units of guard posts and of the heartbeat, under a systemd that runs.
+
+use super::machine::Machine;
+use crate::support::test_name;
+
+/// The heartbeat is stopped, and replaced by its watchdog.
+const HEARTBEAT: &str = "\
+systemctl start zeta-heartbeat.service && echo ready
+systemctl show -p StatusText --value zeta-heartbeat.service
+cat /tmp/zeta-cluster-state/nodes/*/last-seen.iso | wc -l
+first=$(systemctl show -p MainPID --value zeta-heartbeat.service)
+kill -STOP $first
+for n in $(seq 200); do
+    now=$(systemctl show -p MainPID --value zeta-heartbeat.service)
+    [ $now != 0 ] && [ $now != $first ] && break
+    sleep 0.1
+done
+[ $now != 0 ] && [ $now != $first ] && echo replaced
+systemctl show -p NRestarts --value zeta-heartbeat.service
+";
+
+#[test]
+fn a_heartbeat_that_hangs_is_replaced() {
+    let Some(machine) = Machine::installed(test_name!()) else { return };
+    let soon = "[Service]\nWatchdogSec=2s\nRestartSec=100ms\nExecStart=\n\
+                ExecStart=/usr/local/bin/zeta heartbeat --every 1s\n";
+    machine.write("etc/systemd/system/zeta-heartbeat.service.d/soon.conf", soon, 0o644);
+    let said = machine.boot(HEARTBEAT, &[]);
+    assert_eq!(said, "ready\nbeating\n1\nreplaced\n1\n");
+}
+
+/// What a post may do and may not, and what is left of it at its end. It stands in for the agent.
+const AGENT: &str = "\
+group=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)
+echo group ${group#/sys/fs/cgroup}
+mkdir $group/supervisor $group/tick && echo $$ >$group/supervisor/cgroup.procs && echo delegated
+echo +memory +pids >$group/cgroup.subtree_control && echo 50M >$group/tick/memory.max && echo limited
+mkdir /sys/fs/cgroup/other 2>/dev/null || echo others refused
+echo home $HOME
+touch /tmp/agent-file /var/lib/zeta/agent-file && echo written
+touch /etc/agent-file 2>/dev/null || echo etc refused
+unshare -Ur true && echo sandbox
+zeta lease acquire of-post >/dev/null && echo lease
+(setsid sleep 1000 &)
+touch /var/lib/zeta/ready
+exec sleep 1000
+";
+
+const POST: &str = "\
+systemctl start zeta-guard-post@2.service && echo started
+for n in $(seq 100); do [ -e /var/lib/zeta/ready ] && break; sleep 0.1; done
+grep -xl sleep /proc/[0-9]*/comm | wc -l
+systemctl stop zeta-guard-posts.target
+systemctl stop zeta-guard-post@2.service
+grep -xl sleep /proc/[0-9]*/comm | wc -l
+cat /var/lib/zeta/post.log
+";
+
+#[test]
+fn a_post_has_its_own_control_group_and_leaves_nothing() {
+    let Some(machine) = Machine::installed(test_name!()) else { return };
+    machine.write("agent.sh", AGENT, 0o755);
+    let agent = "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sh /agent.sh\n\
+                 StandardOutput=file:/var/lib/zeta/post.log\nStandardError=file:/var/lib/zeta/post.log\n";
+    machine.write("etc/systemd/system/zeta-guard-post@.service.d/agent.conf", agent, 0o644);
+    let said = machine.boot(POST, &[]);
+    let expected = "\
+started
+2
+0
+group /zeta.slice/zeta-guard-post@2.service
+delegated
+limited
+others refused
+home /var/lib/zeta
+written
+etc refused
+sandbox
+lease
+";
+    assert_eq!(said, expected);
+}
