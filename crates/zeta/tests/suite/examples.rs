@@ -9,6 +9,7 @@ use crate::support::TempDir;
 const ELSEWHERE: &[(&str, &str)] = &[
     ("zeta demo", "tests/suite/demo.rs"),
     ("zeta init --group", "tests/suite/ops, in a tree of its own"),
+    ("zeta unit install --system", "tests/suite/ops/unit.rs, into a tree of its own"),
     ("zeta web --open", "tests/suite/web: it would open a browser here"),
     ("zeta web --port", "tests/suite/web, on a free port"),
     ("zeta cluster", "tests/suite/cluster, on servers of its own"),
