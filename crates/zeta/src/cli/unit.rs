@@ -121,7 +121,7 @@ struct InstallArgs {
     #[command(flatten)]
     setting: SettingArgs,
     /// With --system: the root of another machine's tree, which gets no name of a node
-    #[arg(long, value_name = "DIR", requires = "system")]
+    #[arg(long, value_name = "DIR", requires = "system", conflicts_with = "user")]
     root: Option<PathBuf>,
     /// Overwrite files that differ
     #[arg(long)]

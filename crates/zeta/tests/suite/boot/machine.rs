@@ -117,6 +117,8 @@ impl Machine {
             &name,
         ]);
         command.args(options);
+        // As on a real machine of today, whatever the one under it has.
+        command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
         let out: Out = run_within(&mut command, BOOT);
         let said = std::fs::read_to_string(self.root().join("zeta-end.out"));
         said.unwrap_or_else(|_| panic!("the boot did not come to its end: {out:?}"))

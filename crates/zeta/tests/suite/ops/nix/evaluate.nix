@@ -77,7 +77,7 @@ let
           defined = concatMap (find name) definitions;
         in
         if !isOption option then evaluate here option defined
-        else if defined != [ ] then mergeAs option.type here defined
+        else if values defined != [ ] then mergeAs option.type here defined
         else option.default or (throw "option ${here} has no value");
     in
     mapAttrs one options;

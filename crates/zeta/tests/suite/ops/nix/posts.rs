@@ -137,7 +137,8 @@ fn zeta_reads_what_the_options_of_nixos_say() {
     assert_eq!(wants.len(), 3, "{wants:?}");
 
     for (wrong, why) in [
-        ("zeta.guardPosts.personas.x.preferences.minTier = \"low\";", "is of another type"),
+        ("zeta.guardPosts.personas.x.preferences.minTier = \"low\";", "has no value"),
+        ("zeta.guardPosts.count = 0;", "is of another type"),
         ("zeta.guardPosts.personas.otto.prefers = 1;", "no such option"),
         ("zeta.guardPosts.home = \"/a b\";", "is of another type"),
         ("zeta.guardPosts.posts = 3;", "no such option"),
