@@ -74,7 +74,8 @@ struct SettingArgs {
     #[arg(long, value_name = "USER", conflicts_with = "user")]
     run_as: Option<String>,
     /// The number of guard posts [default: that of posts.toml, or 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(POSTS_MAX)))]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(POSTS_MAX)))]
     posts: Option<u32>,
 }
 

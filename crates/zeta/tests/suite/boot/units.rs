@@ -36,7 +36,8 @@ echo group ${group#/sys/fs/cgroup}
 mkdir $group/supervisor $group/tick && echo $$ >$group/supervisor/cgroup.procs && echo delegated
 # The machine under this one may keep the controller for itself.
 if grep -qw memory $group/cgroup.controllers; then
-    echo +memory >$group/cgroup.subtree_control && echo 50M >$group/tick/memory.max || echo unlimited
+    echo +memory >$group/cgroup.subtree_control
+    echo 50M >$group/tick/memory.max || echo unlimited
 fi
 mkdir /sys/fs/cgroup/other 2>/dev/null || echo others refused
 echo home $HOME
@@ -64,7 +65,8 @@ fn a_post_has_its_own_control_group_and_leaves_nothing() {
     let Some(machine) = Machine::installed(test_name!()) else { return };
     machine.write("agent.sh", AGENT, 0o755);
     let agent = "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sh /agent.sh\n\
-                 StandardOutput=file:/var/lib/zeta/post.log\nStandardError=file:/var/lib/zeta/post.log\n";
+                 StandardOutput=file:/var/lib/zeta/post.log\n\
+                 StandardError=file:/var/lib/zeta/post.log\n";
     machine.write("etc/systemd/system/zeta-guard-post@.service.d/agent.conf", agent, 0o644);
     let said = machine.boot(POST, &[]);
     let expected = "\

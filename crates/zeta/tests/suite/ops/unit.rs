@@ -253,9 +253,15 @@ fn what_systemd_says_and_what_is_missing_are_findings_by_name() {
     let bin = sandbox.dir().join("bin");
     fs::create_dir(&bin).unwrap();
     let analyze = bin.join("systemd-analyze");
-    let script = "#!/bin/sh\ncase \"$*\" in\n*verify*) echo \"$2: Unknown key name 'X', ignoring.\" >&2;;\n\
-                  *zeta-clean*) echo '-> Overall exposure level for zeta-clean.service: 9.6 UNSAFE'; exit 1;;\n\
-                  *) echo '-> Overall exposure level for x: 1.0 OK';;\nesac\n";
+    let script = "\
+#!/bin/sh
+level() { echo \"-> Overall exposure level for x.service: $1\"; }
+case \"$*\" in
+*verify*) echo \"$2: Unknown key name 'X', ignoring.\" >&2 ;;
+*zeta-clean*) level '9.6 UNSAFE'; exit 1 ;;
+*) level '1.0 OK' ;;
+esac
+";
     fs::write(&analyze, script).unwrap();
     fs::set_permissions(&analyze, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());

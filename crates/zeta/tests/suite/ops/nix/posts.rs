@@ -156,7 +156,8 @@ fn the_agents_of_the_original_are_posts_that_do_not_rotate() {
     if find("nix-instantiate").is_none() {
         return skip(test_name!(), "no nix-instantiate");
     }
-    let three = "zeta.aiAgents = { package = \"/p\"; enable = { otto = true; vera = true; lior = true; }; };";
+    let three = "zeta.aiAgents = { package = \"/p\"; \
+                 enable = { otto = true; vera = true; lior = true; }; };";
     let made = evaluate_module("ai-agents", three).unwrap();
     let config = config(&made);
     let policy = &config.policy;
