@@ -80,7 +80,7 @@ fn units_of_a_user_need_no_right_of_a_machine() {
             assert!(!line.contains("network-online") && !line.contains("multi-user"), "{line}");
         }
         // What explains a line that is left out is left out, too.
-        let last = lines().last().unwrap();
+        let last = lines().next_back().unwrap();
         assert!(!last.starts_with('#') && !text.contains("ReadWritePaths"), "{text}");
         if path.extension().is_some_and(|end| end == "service") {
             let state = format!("ZETA_STATE_DIR={}", sandbox.tree().display());
