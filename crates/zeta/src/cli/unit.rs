@@ -258,7 +258,13 @@ fn run_install(call: &Call) -> Result<u8> {
                 return Err(Error::usage("the units of the machine are for the default directory")
                     .hint("leave out --state-dir, and ZETA_STATE_DIR in the environment"));
             }
-            install(root, &setting, Some(&name_of_machine(&ctx)?), args.replace)?
+            let node = name_of_machine(&ctx)?;
+            let mut installed = install(root, &setting, Some(&node), args.replace)?;
+            if users::group_id("zeta").is_none() || !ctx.state_dir.is_dir() {
+                let init = "zeta init --group zeta   # the group, the user and the directories";
+                installed.next.insert(0, init.to_owned());
+            }
+            installed
         }
     };
     call.out.either(|| installed_json(&setting, &installed), || installed_text(&installed))?;

@@ -61,6 +61,7 @@ pub fn verified_json(setting: &Setting, verified: &Verified) -> Object {
     });
     object.raw("limit", &format!("{:.1}", f64::from(LIMIT) / 10.0));
     add_errors(&mut object, &verified.findings);
+    object.list("notes", verified.notes.iter().map(|note| quote(note)));
     object
 }
 
@@ -74,6 +75,7 @@ pub fn verified_text(setting: &Setting, verified: &Verified) -> String {
     if matches!(setting.scope, Scope::User(_)) {
         lines.push("exposure: systemd has a measure for services of a machine only".to_owned());
     }
+    lines.extend(verified.notes.iter().map(|note| format!("note: {}", printable(note))));
     for finding in &verified.findings {
         lines.push(printable(&finding.text).into_owned());
         let hints = finding.hints.iter();

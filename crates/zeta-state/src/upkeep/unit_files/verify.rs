@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use zeta_core::layout::DEFAULT_STATE_DIR;
 use zeta_core::record::printable;
 use zeta_os::command::{self, Failure, Finished};
 use zeta_os::error::{Error, Kind, Result};
@@ -40,6 +41,8 @@ pub struct Verified {
     pub exposure: Vec<Exposure>,
     /// What is wrong or missing.
     pub findings: Vec<Error>,
+    /// What only some of the units need, and is not there.
+    pub notes: Vec<String>,
 }
 
 /// Makes the files of a setting in a directory that goes away again, and has systemd judge them.
@@ -78,7 +81,7 @@ pub fn verify(setting: &Setting) -> Result<Verified> {
             None => findings.extend(complaints(&said, dir.path())),
         }
     }
-    Ok(Verified { units, exposure, findings })
+    Ok(Verified { units, exposure, findings, notes: notes(setting) })
 }
 
 /// What the units of a setting need, and what is not there.
@@ -91,16 +94,33 @@ fn missing(setting: &Setting) -> Vec<Error> {
         findings.push(absent(format!("the program {} is missing", program.display()), &hint));
     }
     if let Scope::System(Services { user, .. }) = &setting.scope {
-        let hint = "as root: zeta init --group zeta, which makes group and directories; then \
-                    systemd-sysusers makes the user";
+        let hint = "as root, it is made by: zeta init --group zeta";
         if users::account_by_name(Path::new("/"), user).is_err() {
             findings.push(absent(format!("the user {user} of the services is missing"), hint));
         }
         if users::group_id("zeta").is_none() {
             findings.push(absent("the group zeta of the services is missing".to_owned(), hint));
         }
+        if !Path::new(DEFAULT_STATE_DIR).is_dir() {
+            let text = format!("the state directory {DEFAULT_STATE_DIR} is missing");
+            findings.push(absent(text, hint));
+        }
     }
     findings
+}
+
+/// What an operator writes for single units.
+fn notes(setting: &Setting) -> Vec<String> {
+    let dir = match &setting.scope {
+        Scope::System(_) => Path::new("/etc/zeta"),
+        Scope::User(person) => &person.config_dir,
+    };
+    let files = [
+        ("posts.toml", "guard posts need it"),
+        ("node-register.env", "without it the machine is not registered"),
+    ];
+    let absent = files.iter().filter(|(name, _)| !dir.join(name).exists());
+    absent.map(|(name, why)| format!("{} is not there: {why}", dir.join(name).display())).collect()
 }
 
 /// Calls `systemd-analyze`.

@@ -84,3 +84,83 @@ lease
 ";
     assert_eq!(said, expected);
 }
+
+/// Puts the registry that is shipped as an example onto the machine, where nothing reads it.
+fn put_registry(machine: &Machine) {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/guard-posts");
+    for file in ["posts", "personas.d/otto", "personas.d/vera", "personas.d/lior"] {
+        let text = std::fs::read_to_string(format!("{examples}/{file}.toml")).unwrap();
+        machine.write(&format!("registry/{file}.toml"), &text, 0o644);
+    }
+}
+
+/// The scheduler decides with all that its unit takes away; what is missing is a failure by name.
+const SCHEDULER: &str = "\
+unit=zeta-guard-post-scheduler.service
+systemctl start $unit 2>/dev/null || \
+    echo without files $(systemctl show -p ExecMainStatus --value $unit)
+journalctl --no-pager -o cat -u zeta-guard-post-scheduler.service | grep -o '/etc/zeta/posts.toml.*'
+cp -r /registry/. /etc/zeta/
+systemctl start zeta-guard-post-scheduler.service && echo decided
+zeta post list --json | grep -o '\"manned\":[0-9]*'
+stat -c %U /var/lib/zeta/guard-post-assignments.json
+";
+
+#[test]
+fn the_scheduler_decides_as_a_service() {
+    let Some(machine) = Machine::installed(test_name!()) else { return };
+    put_registry(&machine);
+    let said = machine.boot(SCHEDULER, &[]);
+    assert_eq!(
+        said,
+        "without files 7\n/etc/zeta/posts.toml: No such file or directory (os error 2)\n\
+         decided\n\"manned\":3\nzeta\n"
+    );
+}
+
+/// A manager of one user, without logind: what `user@.service` starts.
+const MANAGER: &str = "\
+[Service]
+Type=notify
+User=ann
+RuntimeDirectory=ann
+Environment=XDG_RUNTIME_DIR=/run/ann HOME=/home/ann
+ExecStart=/lib/systemd/systemd --user
+Delegate=yes
+KillMode=mixed
+";
+
+const PERSON: &str = "\
+systemctl start manager.service && echo manager
+as_ann() { setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=/home/ann USER=ann \
+    XDG_RUNTIME_DIR=/run/ann ZETA_STATE_DIR=/home/ann/state ZETA_BUS_DIR=/home/ann/bus \"$@\"; }
+as_ann zeta init >/dev/null
+as_ann zeta unit install --user | grep -c ^made
+as_ann systemctl --user daemon-reload
+as_ann systemctl --user is-enabled zeta-heartbeat.service zeta-clean.timer
+as_ann systemctl --user start zeta-heartbeat.service && echo beats
+as_ann systemctl --user show -p StatusText --value zeta-heartbeat.service
+as_ann systemctl --user start zeta-clean.service && echo clean
+as_ann systemctl --user show -p Result --value zeta-clean.service
+mkdir -p /home/ann/.config/zeta && cp -r /registry/. /home/ann/.config/zeta/
+chown -R ann /home/ann/.config
+as_ann systemctl --user start zeta-guard-post-scheduler.service && echo decided
+ls /home/ann/.local/state/zeta/guard-post-assignments.json
+as_ann systemctl --user enable zeta-guard-posts.target 2>/dev/null && echo enabled
+ls /home/ann/.config/systemd/user/default.target.wants
+";
+
+#[test]
+fn units_of_a_user_work_in_the_manager_of_that_user() {
+    let Some(machine) = Machine::installed(test_name!()) else { return };
+    machine.user("ann", 1000);
+    machine.write("etc/systemd/system/manager.service", MANAGER, 0o644);
+    put_registry(&machine);
+    let said = machine.boot(PERSON, &[]);
+    assert_eq!(
+        said,
+        "manager\n10\ndisabled\ndisabled\nbeats\nbeating\nclean\nsuccess\ndecided\n\
+         /home/ann/.local/state/zeta/guard-post-assignments.json\nenabled\n\
+         zeta-guard-posts.target\n"
+    );
+}
