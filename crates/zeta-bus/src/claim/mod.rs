@@ -54,6 +54,8 @@ pub struct ClaimRequest {
     pub shareable: bool,
     /// No agent of another node of the cluster may hold it, too.
     pub in_cluster: bool,
+    /// The id of the attempt, to repeat one whose answer was lost; `None` is a new one.
+    pub lease_id: Option<String>,
     /// The TTL; `None` is the default.
     pub ttl_ms: Option<u64>,
     /// How long to wait; `None` tries once.
@@ -77,6 +79,7 @@ impl ClaimRequest {
             worktree: None,
             shareable: false,
             in_cluster: false,
+            lease_id: None,
             ttl_ms: None,
             limit_ms: None,
             token: None,
