@@ -108,11 +108,13 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
     }
     let item = Item::new(name).map_err(|error| Error::usage(error.to_string()))?;
     let request = ClaimRequest::new(address("sender", ctx.agent.as_str())?, item);
-    let claimants = claim::check(&ctx, &ctx.bus_dir, &request)?;
-    if !claimants.is_empty() {
-        let error = claimed_by(&ctx, name, &claimants);
+    let holders = claim::holders(&ctx, &ctx.bus_dir, Some(&request))?;
+    if !holders.claimants.is_empty() {
+        let error = claimed_by(&ctx, name, &holders.claimants);
         return Ok(Answer::refusal("held", &error, next).with("item_id", name));
     }
+    let alone = holders.alone.iter().map(|one| format!("\nBut: {}.", claim::report::alone(one)));
+    let alone: String = alone.collect();
     // It may be a path of the repository where the agent works.
     let request = path_request(worker, &[name], args);
     let request = match request.and_then(|request| request.check_inside().map(|()| request)) {
@@ -124,7 +126,7 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
             );
             // What may be the name of a lease is meant as one.
             return Ok(match RecordName::new("lease", name) {
-                Ok(_) => Answer::new("free", text),
+                Ok(_) => Answer::new("free", text + &alone),
                 Err(_) => Answer::new("unknown", format!("{text}\nNext: {WORKTREE}")),
             });
         }
@@ -138,5 +140,5 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
         let text = format!("{name:?} is yours, by a claim on paths.");
         return Ok(Answer::new("mine", text).with("paths", vec![name]));
     }
-    Ok(Answer::new("free", format!("{name:?} is free: no agent has it.")))
+    Ok(Answer::new("free", format!("{name:?} is free: no agent has it.{alone}")))
 }

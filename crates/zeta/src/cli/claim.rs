@@ -364,6 +364,9 @@ fn check(call: &Call) -> Result<u8> {
     let (item, holders) = (request.item.as_str(), ops::holders(&ctx, &dir, Some(&request))?);
     let claimants = &holders.claimants;
     holders.findings.iter().for_each(|finding| call.out.warn(finding));
+    if !call.out.json {
+        holders.alone.iter().for_each(|claimant| call.out.note(&report::alone(claimant)));
+    }
     let object = || report::check(item, &holders);
     let shape = bus_shape();
     if shape == Shape::Original && call.out.json {

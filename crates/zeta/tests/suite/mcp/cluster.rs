@@ -8,9 +8,10 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::client::{Client, LEGACY, Said};
+use crate::cluster::bridge::{self, cluster};
 use crate::cluster::lease::{Node, Nodes, serve};
 use crate::cluster::{nats, program, programs};
-use crate::support::{LIMIT, Sandbox, signal, test_name, until, wait_for};
+use crate::support::{LIMIT, Sandbox, run, signal, test_name, until, wait_for};
 
 /// For a lease whose TTL runs out, on a machine that is busy.
 const LONG: Duration = Duration::from_secs(100);
@@ -172,4 +173,26 @@ fn a_call_whose_answer_was_lost_names_the_id_that_repeats_it() {
             said.outcome() == "granted"
         });
     }
+}
+
+#[test]
+fn what_another_machine_has_is_shown_by_its_copy() {
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    let sandbox = Sandbox::new();
+    let server = cluster(&program, &sandbox);
+    let [a, b] = ["node-a", "node-b"].map(|name| bridge::Node::new(name, &server).started());
+    let mut command = a.sandbox.cmd(&["lease", "acquire", "deploy", "--scope", "cluster"]);
+    assert_eq!(run(command.env("ZETA_CLUSTER_SERVER", server.url())).status, 0);
+    a.sandbox.ok(&["claim", "acquire", "B-7", "--as", "otto"]);
+    let mut one = Client::greeted(&b.sandbox, "one");
+    b.wait_until("both came", |b| {
+        let free = b.sandbox.zeta(&["--json", "claim", "check", "B-7"]).out;
+        b.read("node-a", "deploy.lock").is_some() && free.contains("claims_elsewhere")
+    });
+    let held = one.call("check", json!({"name": "deploy"}));
+    assert_parts(&held, "held", &["on node-a", "a copy of a record of node-a, first seen here"]);
+    // A claim of that machine alone holds nothing here.
+    let free = one.call("check", json!({"name": "B-7"}));
+    assert_parts(&free, "free", &["But: claimed on another machine alone", "otto on node-a"]);
+    assert_eq!(one.call("claim", json!({"item": "B-7"})).outcome(), "granted");
 }

@@ -102,6 +102,48 @@ fn what_another_machine_holds_is_shown_with_the_age_of_its_copy() {
 }
 
 #[test]
+fn a_claim_of_another_machine_alone_holds_nothing_here_and_is_named() {
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    let sandbox = Sandbox::new();
+    let server = cluster(&program, &sandbox);
+    let a = Node::new("node-a", &server).started();
+    let b = Node::new("node-b", &server).started();
+    let claim = ["claim", "acquire", "B-7", "--branch", "feat/x"];
+    let token = zeta(&a, "otto", &claim).out;
+    assert_eq!(zeta(&a, "otto", &["claim", "acquire", "B-77"]).status, 0);
+    b.wait_until("it came", |b| {
+        check(b, &["claim", "check", "B-7"], 0).get("claims_elsewhere").is_some()
+    });
+    let free = check(&b, &["claim", "check", "B-7"], 0);
+    assert_eq!((&free["claimed"], &free["claims"]), (&json!(false), &json!([])));
+    let [claim] = free["claims_elsewhere"].as_array().unwrap().as_slice() else { panic!("{free}") };
+    assert_eq!((&claim["from"], &claim["branch"]), (&json!("otto"), &json!("feat/x")));
+    assert_eq!((&claim["scope"], &claim["node"]), (&json!("node"), &json!("node-a")));
+    assert_eq!(claim["copy"]["node"], "node-a");
+    let out = zeta(&b, "mira", &["claim", "check", "B-7"]);
+    assert_eq!((out.status, out.out.trim_end()), (0, "free"), "{out:?}");
+    for part in ["otto on node-a", "on branch feat/x", "holds nothing here", "--scope cluster"] {
+        assert!(out.err.contains(part), "{part}: {out:?}");
+    }
+    // It is that of another checkout: the item can be claimed here, and then has both.
+    let granted = zeta(&b, "mira", &["claim", "acquire", "B-7"]);
+    assert_eq!(granted.status, 0, "{granted:?}");
+    let held = check(&b, &["claim", "check", "B-7"], 3);
+    assert_eq!(held["claims"].as_array().unwrap().len(), 1, "{held}");
+    assert_eq!(held["claims_elsewhere"][0]["from"], "otto", "{held}");
+    // The machine itself knows of none elsewhere but this one's.
+    a.wait_until("that came, too", |a| {
+        let own = check(a, &["claim", "check", "B-7"], 3);
+        own.get("claims_elsewhere").is_some_and(|claims| claims[0]["from"] == "mira")
+    });
+    let release = ["claim", "release", "B-7", "--token", token.trim_end()];
+    assert_eq!(zeta(&a, "otto", &release).status, 0);
+    b.wait_until("it ended", |b| {
+        check(b, &["claim", "check", "B-7"], 3).get("claims_elsewhere").is_none()
+    });
+}
+
+#[test]
 fn a_copy_that_its_machine_did_not_sign_names_no_holder() {
     let Some(program) = program(test_name!(), nats::debian()) else { return };
     let sandbox = Sandbox::new();
