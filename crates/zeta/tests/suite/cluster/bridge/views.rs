@@ -1,12 +1,15 @@
 //! What the verbs of one machine say about the leases and claims of another one: by the copies that
 //! the bridge has written, without a server.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::super::{nats, program};
 use super::{Node, cluster, value};
-use crate::json::judge;
+use crate::json::{judge, misfits};
 use crate::support::{Out, Sandbox, run, test_name};
 
 fn zeta(node: &Node, agent: &str, args: &[&str]) -> Out {
@@ -141,6 +144,53 @@ fn a_claim_of_another_machine_alone_holds_nothing_here_and_is_named() {
     b.wait_until("it ended", |b| {
         check(b, &["claim", "check", "B-7"], 3).get("claims_elsewhere").is_none()
     });
+}
+
+/// The cluster in what `zeta watch` shows first.
+fn watched(node: &Node) -> Value {
+    let mut command = node.sandbox.cmd(&["--json", "watch"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let overview: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(misfits("watch", &overview), Vec::<String>::new(), "{overview}");
+    overview["cluster"].clone()
+}
+
+#[test]
+fn the_views_say_how_many_servers_are_there_and_when_they_are_too_few() {
+    let Some(program) = program(test_name!(), nats::newer()) else { return };
+    let sandbox = Sandbox::new();
+    let mut trio = nats::Trio::start(&program, &sandbox.dir.join("trio"), "").unwrap();
+    let urls = trio.urls();
+    sandbox.ok(&["cluster", "init", "--server", &urls, "--replicas", "3"]);
+    let mut node = Node::new("node-a", &trio.servers[0]).started();
+    node.wait_until("it looked", |node| {
+        node.status("quorum_current") == "3" && !node.status("lag").is_empty()
+    });
+    let all = watched(&node);
+    assert!(all["summary"].as_str().unwrap().starts_with("1 node, 3 of 3 servers"), "{all}");
+    assert_eq!((&all["has_quorum"], &all["unsent"]), (&json!(true), &json!(0)), "{all}");
+    assert_eq!((&all["messages_behind"], &all["messages_unsent"]), (&json!(0), &json!(0)), "{all}");
+    assert!(all["behind"].as_u64().is_some_and(|behind| behind < 10), "{all}");
+    trio.servers[2].kill();
+    node.wait_until("the others miss it", |node| {
+        let out = node.sandbox.zeta(&["--json", "cluster", "status", "--server", &urls]);
+        serde_json::from_str::<Value>(&out.out).is_ok_and(|seen| seen["quorum_current"] == 2)
+    });
+    // It looks when it begins, and each minute.
+    node.start();
+    node.wait_until("it looked again", |node| {
+        node.state() == "connected" && node.status("quorum_current") == "2"
+    });
+    assert!(watched(&node)["quorum"].as_str().unwrap().contains("one more must not fail"));
+    trio.servers[1].kill();
+    node.wait_until("they are too few", |node| node.status("no_quorum") == "true");
+    let few = watched(&node);
+    assert!(few["summary"].as_str().unwrap().ends_with("no quorum"), "{few}");
+    assert_eq!(few["has_quorum"], false, "{few}");
 }
 
 #[test]
