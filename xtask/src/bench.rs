@@ -18,7 +18,7 @@ const BEGIN: &str = "<!-- written by 'cargo xtask bench' -->\n";
 const END: &str = "<!-- end of what 'cargo xtask bench' wrote -->\n";
 
 /// The benches, in the order of the page.
-const BENCHES: [&str; 13] = [
+const BENCHES: [&str; 14] = [
     "oneshot",
     "peers",
     "library",
@@ -29,6 +29,7 @@ const BENCHES: [&str; 13] = [
     "overview",
     "page",
     "bus",
+    "posts",
     "creds",
     "cluster_lease",
     SCALE,

@@ -1,5 +1,4 @@
-//! Builds the release binary, one static file that runs on any Linux of its architecture, and the
-//! packages that have it.
+//! Builds the release binary: one static file that runs on any Linux of its architecture.
 
 use std::env;
 use std::fs;
@@ -8,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{elf, packages, run};
+use crate::{elf, run};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// `cargo xtask dist`: builds and checks the binary, and puts it and its packages into `dist/`.
+/// `cargo xtask dist`: builds, checks and files the binary under `dist/`.
 pub fn run() -> Result<()> {
     let target = target()?;
     provide_target(target)?;
@@ -25,18 +24,14 @@ pub fn run() -> Result<()> {
     for name in ["zeta", &full_name] {
         replace(&built, &dist.join(name))?;
     }
-    let packages = packages::write(&built, target, &dist)?;
     let mut sums = run::program("sha256sum", &["zeta", &full_name]);
-    sums.args(&packages).current_dir(&dist);
+    sums.current_dir(&dist);
     let sums = run::answer(sums).context("sha256sum did not run")?;
     fs::write(dist.join("sha256sums"), &sums)?;
     let size = fs::metadata(&built)?.len();
     print!("{sums}");
     println!("{}: {size} bytes, static, not PIE", dist.join(&full_name).display());
     println!("{}: the same file, ready to be installed", dist.join("zeta").display());
-    for package in packages {
-        println!("{}: the same program", dist.join(package).display());
-    }
     Ok(())
 }
 
@@ -114,8 +109,7 @@ fn static_cargo(args: &[&str], target: &str) -> Command {
     cargo
 }
 
-/// Returns the directory of cargo's own files.
-pub fn cargo_home() -> Option<PathBuf> {
+fn cargo_home() -> Option<PathBuf> {
     let usual = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(usual)
 }

@@ -2,14 +2,105 @@
 
 use super::bugs::{Bug, bug};
 
+const ASSIGN: &str = "crates/zeta-core/src/schedule/assign.rs";
+const CHOICE: &str = "crates/zeta-core/src/schedule/choice.rs";
+const HEALTH: &str = "crates/zeta-core/src/schedule/health.rs";
+const ORDER: &str = "crates/zeta-core/src/schedule/order.rs";
+const STATE: &str = "crates/zeta-core/src/schedule/state.rs";
 const REPAIR: &str = "crates/zeta-core/src/repair/mod.rs";
 const REPAIR_LOG: &str = "crates/zeta-posts/src/repair/log.rs";
 
+const TABLES: &[&str] = &["-p", "zeta-core", "--lib", "schedule::"];
+const YEAR: &[&str] = &["-p", "zeta-core", "--test", "posts"];
 const REPAIR_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "repair::"];
 const LOG_TESTS: &[&str] = &["-p", "zeta-posts", "--lib", "repair::log::"];
 
 /// All bugs.
-pub const BUGS: [Bug; 10] = [
+pub const BUGS: [Bug; 22] = [
+    bug(
+        "a persona that stands is taken for a free post again",
+        ASSIGN,
+        "!taken.contains(at) && fits(*at, &begun)",
+        "taken.len() < posts && fits(*at, &begun)",
+        YEAR,
+    ),
+    bug(
+        "one persona that fails takes a line from all",
+        ASSIGN,
+        "const PERSONAS_FAILING: usize = 2;",
+        "const PERSONAS_FAILING: usize = 1;",
+        TABLES,
+    ),
+    bug(
+        "an outage counts as a failed tick",
+        ASSIGN,
+        "Outcome::Outage => health.go_down(failover),",
+        "Outcome::Outage => health.fail(failover),",
+        YEAR,
+    ),
+    bug(
+        "those who stay change their posts",
+        ASSIGN,
+        "waiting.retain(|persona| match held.get(&persona.name) {",
+        "waiting.retain(|persona| match held.get(&persona.name).filter(|number| **number < 2) {",
+        YEAR,
+    ),
+    bug(
+        "a turn never ends",
+        ASSIGN,
+        "if left > 0 && !is_first {",
+        "if left < every_ms && !is_first {",
+        TABLES,
+    ),
+    bug(
+        "a weaker tier is enough",
+        CHOICE,
+        "enough.filter(|tier| *tier >= persona.min_tier)",
+        "enough.filter(|tier| *tier >= persona.min_tier || *tier == Tier::Medium)",
+        YEAR,
+    ),
+    bug(
+        "a harness works with every line",
+        CHOICE,
+        "Some(list) if !list.contains(harness) => Verdict::NotCompatible,",
+        "Some(list) if list.is_empty() => Verdict::NotCompatible,",
+        YEAR,
+    ),
+    bug(
+        "a line that is down is used",
+        STATE,
+        "(Some(health), _) if health.down_ms > 0 => Usable::Down(health.down_ms),",
+        "(Some(health), _) if health.down_ms > 1 << 60 => Usable::Down(health.down_ms),",
+        YEAR,
+    ),
+    bug(
+        "all return at once to a line that was down",
+        STATE,
+        "if may { Usable::Yes } else { Usable::OnTrial }",
+        "if may || health.times > 0 { Usable::Yes } else { Usable::OnTrial }",
+        YEAR,
+    ),
+    bug(
+        "a wall clock that jumps ends a turn",
+        STATE,
+        "if self.boot_id == now.boot_id {",
+        "if self.boot_id == now.boot_id && now.wall_us < self.wall_us {",
+        TABLES,
+    ),
+    bug(
+        "a line is left alone for the longest time at once",
+        HEALTH,
+        "failover.down_ms.checked_shl(self.times.min(63)).unwrap_or(u64::MAX)",
+        "failover.down_ms.checked_shl(63).unwrap_or(u64::MAX)",
+        TABLES,
+    ),
+    bug(
+        "the order begins where the last turn ended",
+        ORDER,
+        "(at + 1) % policy.personas.len().max(1)",
+        "at % policy.personas.len().max(1)",
+        YEAR,
+    ),
     bug(
         "a grant never ends",
         REPAIR,

@@ -291,6 +291,8 @@ pub struct Used {
     pub wall: Duration,
     /// Page faults that needed no disk.
     pub faults: f64,
+    /// The CPU time, of its own code and of the kernel.
+    pub cpu: Duration,
 }
 
 /// Makes a command with only the variables that the benches need.
@@ -320,5 +322,10 @@ pub fn run(command: &mut Command) -> Outcomes<Used> {
     if reaped != pid || status != 0 {
         return Err(format!("{command:?} ended with wait status {status}").into());
     }
-    Ok(Used { wall, faults: usage.ru_minflt as f64 })
+    let part = |time: libc::timeval| {
+        let us = time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_usec);
+        Duration::from_micros(u64::try_from(us).unwrap_or(0))
+    };
+    let cpu = part(usage.ru_utime) + part(usage.ru_stime);
+    Ok(Used { wall, faults: usage.ru_minflt as f64, cpu })
 }
