@@ -181,9 +181,17 @@ pub enum Who {
     Stranger,
 }
 
+/// What the name of the lease of a persona begins with.
+const LEASE: &str = "guard-post.";
+
 /// The name of the lease that the session of a persona holds at its guard post.
 pub fn lease_of(persona: &Label) -> String {
-    format!("guard-post.{persona}")
+    format!("{LEASE}{persona}")
+}
+
+/// The persona of such a lease.
+pub fn persona_of(lease: &str) -> Option<Label> {
+    lease.strip_prefix(LEASE)?.parse().ok()
 }
 
 /// What is asked.

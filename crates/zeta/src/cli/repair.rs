@@ -2,7 +2,8 @@
 
 use clap::Args;
 use zeta_core::lease::FencingToken;
-use zeta_core::repair::lease_of;
+use zeta_core::name::Label;
+use zeta_core::repair::persona_of;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_posts::config::SYSTEM_DIR;
@@ -70,7 +71,7 @@ struct CheckArgs {
     /// The unit that would be restarted
     #[arg(long, value_name = "UNIT", allow_hyphen_values = true)]
     unit: Option<String>,
-    /// The persona that would repair [default: the agent that calls]
+    /// The persona that would repair [default: that of the caller's guard post, or its name]
     #[arg(long, value_name = "PERSONA")]
     persona: Option<String>,
     /// The token of the persona's lease [default: that of ZETA_FENCING_TOKEN]
@@ -116,10 +117,12 @@ fn places() -> Places {
 fn run_check(call: &Call) -> Result<u8> {
     let CheckArgs { scope, unit, persona, token } = call.args()?;
     let ctx = call.context()?;
+    let at_post = variable("ZETA_LEASE").and_then(|lease| persona_of(&lease));
     let token = match &token {
         Some(text) => Some(lease::token(text)?),
-        None => inherited_token(persona.as_deref().unwrap_or(ctx.agent.as_str())),
+        None => inherited_token(persona.as_deref(), at_post.as_ref()),
     };
+    let persona = persona.or_else(|| at_post.map(|persona| persona.to_string()));
     let asked = repair::Call { scope, unit, persona, token };
     match repair::check(&ctx, &places(), &asked)? {
         Answer::Allowed(asked, permission) => {
@@ -136,12 +139,19 @@ fn run_check(call: &Call) -> Result<u8> {
     }
 }
 
-/// The token of the environment, if it is that of the persona's lease.
-fn inherited_token(persona: &str) -> Option<FencingToken> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let is_other = variable("ZETA_LEASE")
-        .is_some_and(|lease| persona.parse().is_ok_and(|persona| lease != lease_of(&persona)));
-    variable("ZETA_FENCING_TOKEN").filter(|_| !is_other)?.parse().ok()
+/// The token of the environment, if it may be that of the persona's lease: a command that holds
+/// another lease has the name of that one beside it.
+fn inherited_token(persona: Option<&str>, at_post: Option<&Label>) -> Option<FencingToken> {
+    let is_own = match (variable("ZETA_LEASE"), persona) {
+        (None, _) => true,
+        (Some(_), Some(persona)) => at_post.is_some_and(|at_post| at_post.as_str() == persona),
+        (Some(_), None) => at_post.is_some(),
+    };
+    variable("ZETA_FENCING_TOKEN").filter(|_| is_own)?.parse().ok()
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn run_list(call: &Call) -> Result<u8> {

@@ -52,7 +52,9 @@ fn the_session_at_a_post_may_what_the_policy_says_and_its_token_is_logged() {
     let sandbox = with_policy();
     let at_post = |rest: &[&str]| {
         let zeta = env!("CARGO_BIN_EXE_zeta");
-        let begin = ["run", "--as", "otto", "--", zeta, "lease", "exec", "guard-post.otto", "--"];
+        // As a supervisor starts an agent: under a name of its own, with the lease of the persona.
+        let begin =
+            ["run", "--as", "otto-post1", "--", zeta, "lease", "exec", "guard-post.otto", "--"];
         sandbox.zeta(&[&begin[..], &[zeta, "repair", "check"], rest].concat())
     };
     assert_eq!(at_post(&["restart", "--unit", "k3s"]).status, 0);
@@ -71,13 +73,13 @@ fn the_session_at_a_post_may_what_the_policy_says_and_its_token_is_logged() {
     assert_eq!(outcomes, ["allowed", "allowed", "refused", "refused", "refused", "allowed"]);
     for line in &log[..4] {
         assert!(line["fencing_token"].as_u64().is_some() && line["session"].is_string(), "{line}");
-        assert_eq!((&line["agent"], &line["persona"]), (&line["persona"], &"otto".into()));
+        assert_eq!((&line["agent"], &line["persona"]), (&"otto-post1".into(), &"otto".into()));
     }
     assert_eq!(log[0]["unit"], "k3s");
     assert_eq!(log[4].get("fencing_token"), None);
     let shown = sandbox.ok(&["repair", "log"]);
     assert_eq!(shown.lines().count(), 6);
-    assert!(shown.contains("refused  otto: restart of sshd.service, by agent otto, token "));
+    assert!(shown.contains("refused  otto: restart of sshd.service, by agent otto-post1, token "));
 }
 
 #[test]
