@@ -13,7 +13,7 @@ pub mod order;
 #[cfg(test)]
 mod tests;
 
-pub use self::cluster::{Cluster, Lag, Peer, Quorum};
+pub use self::cluster::{Cluster, Peer};
 use crate::presence::Liveness;
 
 /// Most messages of an overview: the newest.

@@ -16,7 +16,7 @@ use crate::name::Label;
 const DAY_MS: u64 = 86_400_000;
 const MINUTE_MS: u64 = 60_000;
 
-fn label(text: &str) -> Label {
+pub(super) fn label(text: &str) -> Label {
     text.parse().unwrap()
 }
 
@@ -45,7 +45,7 @@ fn catalogue() -> BTreeMap<Label, Line> {
         .collect()
 }
 
-fn policy(personas: Vec<Persona>, posts: u32) -> Policy {
+pub(super) fn policy(personas: Vec<Persona>, posts: u32) -> Policy {
     Policy {
         personas,
         lines: catalogue(),
@@ -67,7 +67,7 @@ fn policy(personas: Vec<Persona>, posts: u32) -> Policy {
 }
 
 /// Personas that work with any line.
-fn many(count: usize) -> Vec<Persona> {
+pub(super) fn many(count: usize) -> Vec<Persona> {
     let lines = ["anthropic", "openai", "google"];
     let name = |at: usize| format!("p{at:03}");
     (0..count).map(|at| persona(&name(at), &lines, &["cli"], Tier::Medium)).collect()
@@ -75,6 +75,11 @@ fn many(count: usize) -> Vec<Persona> {
 
 fn report(persona: &str, line: &str, outcome: Outcome) -> Report {
     Report { persona: Some(label(persona)), line: label(line), outcome }
+}
+
+/// What a post reports of a tick in which its vendor could not be used.
+pub(super) fn outage_of(persona: &str, line: &str) -> Report {
+    report(persona, line, Outcome::Outage)
 }
 
 fn names(state: &State) -> Vec<&str> {

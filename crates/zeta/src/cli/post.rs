@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use zeta_core::json::Object;
 use zeta_core::name::Label;
-use zeta_core::schedule::picture;
+use zeta_core::schedule::picture::{Picture, svg};
 use zeta_core::schedule::{State, Ticked};
 use zeta_core::time::parse_duration;
 use zeta_os::error::{Error, Kind, Result};
@@ -196,9 +196,8 @@ fn run_plan(call: &Call) -> Result<u8> {
     let (ticked, past) = tick::look(&opened.ctx, &opened.config, &opened.store)?;
     if let Some(path) = &args.svg {
         let (policy, now_us) = (&opened.config.policy, host::wall_us());
-        let spans = picture::spans(policy, &ticked.state, &past, now_us, ahead_ms);
-        let drawing = picture::draw(&spans, policy.posts, now_us);
-        std::fs::write(path, drawing).map_err(|error| {
+        let picture = Picture::new(policy, &ticked.state, &past, now_us, ahead_ms);
+        std::fs::write(path, svg::draw(&picture)).map_err(|error| {
             Error::new(Kind::Fault, format!("cannot write {}: {error}", path.display()))
         })?;
     }

@@ -8,6 +8,5 @@ mod agent;
 mod cluster;
 mod creds;
 mod machine;
-mod package;
 mod register;
 mod units;

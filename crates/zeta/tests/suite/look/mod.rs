@@ -5,6 +5,7 @@
 mod cluster;
 mod page;
 mod picture;
+mod posts;
 mod screen;
 mod svg;
 mod terminal;
