@@ -1,4 +1,5 @@
-//! Builds the release binary: one static file that runs on any Linux of its architecture.
+//! Builds the release binary, one static file that runs on any Linux of its architecture, and the
+//! packages that have it.
 
 use std::env;
 use std::fs;
@@ -7,11 +8,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{elf, run};
+use crate::{elf, packages, run};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// `cargo xtask dist`: builds, checks and files the binary under `dist/`.
+/// `cargo xtask dist`: builds and checks the binary, and puts it and its packages into `dist/`.
 pub fn run() -> Result<()> {
     let target = target()?;
     provide_target(target)?;
@@ -24,14 +25,18 @@ pub fn run() -> Result<()> {
     for name in ["zeta", &full_name] {
         replace(&built, &dist.join(name))?;
     }
+    let packages = packages::write(&built, target, &dist)?;
     let mut sums = run::program("sha256sum", &["zeta", &full_name]);
-    sums.current_dir(&dist);
+    sums.args(&packages).current_dir(&dist);
     let sums = run::answer(sums).context("sha256sum did not run")?;
     fs::write(dist.join("sha256sums"), &sums)?;
     let size = fs::metadata(&built)?.len();
     print!("{sums}");
     println!("{}: {size} bytes, static, not PIE", dist.join(&full_name).display());
     println!("{}: the same file, ready to be installed", dist.join("zeta").display());
+    for package in packages {
+        println!("{}: the same program", dist.join(package).display());
+    }
     Ok(())
 }
 
@@ -109,7 +114,8 @@ fn static_cargo(args: &[&str], target: &str) -> Command {
     cargo
 }
 
-fn cargo_home() -> Option<PathBuf> {
+/// Returns the directory of cargo's own files.
+pub fn cargo_home() -> Option<PathBuf> {
     let usual = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(usual)
 }

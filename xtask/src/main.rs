@@ -10,6 +10,7 @@ mod ci;
 mod cluster;
 mod costs;
 mod counts;
+mod credits;
 mod cuts;
 mod dist;
 mod elf;
@@ -18,6 +19,7 @@ mod mutants;
 mod nats_server;
 mod needs;
 mod npm_file;
+mod packages;
 mod pictures;
 mod python;
 mod run;
@@ -56,7 +58,7 @@ usage: cargo xtask <chore>
               set the clock there
   cuts [--rounds N] [--order ours|textbook]   cut the power of a virtual machine that saves on FAT
   install build the static release binary and install it where cargo install puts programs
-  dist    build the static release binary into dist/
+  dist    build the static release binary into dist/, and its packages for Debian, pip and npm
   book    build docs/ as web pages into target/book; a link that leads nowhere is an error
   pictures   make the pictures of the docs anew, from what the live view and the page show
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew

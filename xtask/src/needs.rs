@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 30] = [
+const NEEDS: [Need; 32] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -65,7 +65,9 @@ const NEEDS: [Need; 30] = [
     need("bwrap", "bubblewrap", "the sandboxes of agents"),
     need("fish", "fish", "completions in fish"),
     need("zsh", "zsh", "completions in zsh"),
-    need("npm", "npm", "the stand-in of GitHub beside GitHub's own description, and agent tools"),
+    need("npm", "npm", "the stand-in of GitHub beside its own description, agent tools, packages"),
+    need("dpkg-deb", "dpkg", "the contents of our package for Debian"),
+    need("strip", "binutils", "our packages for Debian, pip and npm"),
     need("tmux", "tmux", "the live view in a real terminal, and its pictures"),
     need("chromium", "chromium", "the page of 'zeta web' in a browser"),
     need("nats-server", "nats-server", "the cluster on a server of Debian"),
@@ -73,7 +75,8 @@ const NEEDS: [Need; 30] = [
     Need {
         probe: Probe::PythonModule("ensurepip"),
         package: "python3-venv",
-        tests: "the book of the documentation and its links, and the cluster on a newer server",
+        tests: "the book of the documentation and its links, the cluster on a newer server, and \
+                our package for pip",
     },
 ];
 

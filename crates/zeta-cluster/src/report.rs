@@ -14,7 +14,7 @@ use crate::init::Initialized;
 use crate::join::{Joined, Key};
 use crate::keys::Keys;
 use crate::meta::Meta;
-use crate::status::{PowerSafe, Quorum, Status, StreamStatus};
+use crate::status::{PowerSafe, Status, StreamStatus};
 
 /// The cluster that `init` made or found, as JSON.
 pub fn initialized(done: &Initialized) -> Object {
@@ -228,7 +228,7 @@ pub fn status_text(status: &Status) -> String {
     let _ = write!(text, "\naccount  {}", trusting(status.account));
     let _ = write!(text, "\npower    {}", power(status.power_safe));
     if let Some(quorum) = status.quorum().filter(|quorum| quorum.servers > 1) {
-        let _ = write!(text, "\nquorum   {}", quorum_text(quorum));
+        let _ = write!(text, "\nquorum   {}", quorum.text());
     }
     for stream in &status.streams {
         let StreamStatus { name, leader, messages, bytes, max_bytes, .. } = stream;
@@ -254,16 +254,6 @@ pub fn status_text(status: &Status) -> String {
         text.push_str("\nnothing wrong was found");
     }
     text
-}
-
-fn quorum_text(quorum: Quorum) -> String {
-    let Quorum { servers, current, needed } = quorum;
-    let so = match current.checked_sub(needed) {
-        None => "so nothing can be written".to_owned(),
-        Some(0) => "so one more must not fail".to_owned(),
-        Some(spare) => format!("so {spare} may fail"),
-    };
-    format!("{current} of {servers} servers have all that was written, {needed} are needed, {so}")
 }
 
 fn power(power_safe: PowerSafe) -> &'static str {

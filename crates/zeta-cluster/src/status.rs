@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use zeta_core::cluster::Id;
 use zeta_core::cluster::epoch::WIRE;
 use zeta_core::cluster::subject::Stream;
+use zeta_core::overview::Quorum;
 use zeta_os::error::{Kind, Result};
 
 use crate::account::Account;
@@ -16,6 +17,7 @@ use crate::meta::Meta;
 use crate::monitor::{Monitors, Said};
 use crate::store::Store;
 use crate::stream;
+use crate::trouble::Trouble;
 
 /// The first version that can write through to its disk before it answers.
 const CAN_SYNC: Version = Version(2, 10, 0);
@@ -75,17 +77,6 @@ impl StreamStatus {
     }
 }
 
-/// How many servers are there, of those that keep the streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quorum {
-    /// How many keep each stream.
-    pub servers: u64,
-    /// How many have all of the stream that the fewest have all of.
-    pub current: u64,
-    /// How many it takes to write.
-    pub needed: u64,
-}
-
 /// Something that is wrong, or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -128,9 +119,7 @@ impl Status {
 
     /// Counts the servers; `None` if no stream is there.
     pub fn quorum(&self) -> Option<Quorum> {
-        let servers = self.streams.iter().map(|stream| stream.replicas).max()?;
-        let current = self.streams.iter().map(StreamStatus::current).min()?;
-        Some(Quorum { servers, current, needed: servers / 2 + 1 })
+        quorum(&self.streams)
     }
 
     /// Says it first if the machine that asks is in a cluster which is not on this server.
@@ -146,6 +135,29 @@ impl Status {
             self.findings.insert(0, finding(Some(Kind::Unsafe), "other_cluster", text, hint));
         }
     }
+}
+
+/// Counts the servers of streams; `None` if there are none.
+pub(crate) fn quorum(streams: &[StreamStatus]) -> Option<Quorum> {
+    let servers = streams.iter().map(|stream| stream.replicas).max()?;
+    let current = streams.iter().map(StreamStatus::current).min()?;
+    Some(Quorum { servers, current, needed: servers / 2 + 1 })
+}
+
+/// Looks at the streams.
+pub(crate) async fn streams(
+    connection: &Connection,
+) -> std::result::Result<Vec<StreamStatus>, Trouble> {
+    let mut found = Vec::with_capacity(stream::ALL.len());
+    for stream in stream::ALL {
+        found.push(connection.info(stream.name()).await?);
+    }
+    Ok(streams_of(&found))
+}
+
+fn streams_of(found: &[Option<Info>]) -> Vec<StreamStatus> {
+    let seen = stream::ALL.into_iter().zip(found);
+    seen.filter_map(|(stream, info)| Some(stream_status(stream, info.as_ref()?))).collect()
 }
 
 /// There is no cluster on the server.
@@ -188,9 +200,7 @@ async fn run(
         text,
         hint: "give the port that 'http' names in the configuration of the server",
     }));
-    let seen = stream::ALL.into_iter().zip(&found);
-    let streams = seen.filter_map(|(stream, info)| Some(stream_status(stream, info.as_ref()?)));
-    let (servers, streams) = (connection.servers().to_string(), streams.collect());
+    let (servers, streams) = (connection.servers().to_string(), streams_of(&found));
     // It was found out by the first question.
     let account = connection.account().await.unwrap_or(Account::Store);
     Ok(Status { servers, server_name, version, account, meta, power_safe, streams, findings })

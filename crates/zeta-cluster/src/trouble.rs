@@ -43,6 +43,11 @@ impl Trouble {
         matches!(self, Trouble::Refused { code, .. } if *code == wanted)
     }
 
+    /// Reports whether too few servers are there to write.
+    pub fn is_no_quorum(&self) -> bool {
+        NO_LEADER.iter().any(|code| self.is(*code))
+    }
+
     /// Makes an error of it; `doing` says what was tried ("cannot create the stream X").
     pub fn explain(&self, doing: &str) -> Error {
         let text = format!("{doing}: {self}");
@@ -77,11 +82,13 @@ impl Trouble {
     }
 }
 
+/// Its own meta group or the group of a stream has no leader now.
+const NO_LEADER: [u64; 2] = [10008, 10009];
+
 /// What the numbers of JetStream mean for a caller.
 fn advice(code: u64) -> (Kind, &'static str) {
     match code {
-        // Its own meta group or the group of a stream has no leader now.
-        10008 | 10009 => (
+        code if NO_LEADER.contains(&code) => (
             Kind::Busy,
             "repeat the call: the servers have no leader now. If that lasts, there is no quorum: \
              more than half of the servers must run",

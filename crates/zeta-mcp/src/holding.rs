@@ -8,20 +8,26 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::bus::item::space_of;
+use zeta_core::cluster::lease::{News, Scope, Told, decide_news};
 use zeta_core::lease::{FencingToken, Loss, Record};
 use zeta_core::mcp::{Ending, Gone, Known, judge_gone, named};
 use zeta_core::name::RecordName;
 use zeta_core::pattern::PathClaim;
 use zeta_core::record::printable;
 use zeta_core::time::{NS_PER_MS, format_utc};
+use zeta_os::error::Error;
 use zeta_os::host;
 use zeta_state::context::NodeHandle;
 use zeta_state::directory::guard::RENEWER_LIMIT;
+use zeta_state::lease::cluster::deadline_of;
 use zeta_state::lease::report;
 use zeta_state::presence::session_leases;
 
 /// Grants that are older than this are not renewed any more, as by `zeta run`.
 const HOLD_MAX_MS: u64 = 12 * 60 * 60 * 1000;
+/// A renewal that the servers of the cluster did not answer is repeated so many times before the
+/// next one would be due.
+const RETRIES: u32 = 3;
 /// How many holdings the last line of an answer names.
 const NAMED_MAX: usize = 10;
 
@@ -42,6 +48,21 @@ struct Holding {
     answers: usize,
     /// An answer that was taken listed it.
     is_listed: bool,
+    /// What was said of the cluster, which did not answer.
+    told: Told,
+}
+
+impl Holding {
+    /// Returns what is to be said of an attempt to renew a lease of the cluster.
+    fn say(&mut self, renewed: std::result::Result<(), &Error>) -> Option<String> {
+        deadline_of(&self.record)?;
+        let age_ns = host::reading().boot_ns.saturating_sub(self.record.renewed.boot_ns);
+        let (age_ms, ttl_ms) = (age_ns / NS_PER_MS, self.record.ttl_ms);
+        match (decide_news(&mut self.told, renewed.is_ok(), age_ms, ttl_ms)?, renewed) {
+            (News::Unrenewed, Err(error)) => Some(printable(&error.text).into_owned()),
+            _ => Some(report::renewed_again(&self.record.lease)),
+        }
+    }
 }
 
 /// What the session holds.
@@ -82,8 +103,15 @@ impl Holdings {
                 (known.record, known.due) = (record, due);
             }
             Entry::Vacant(place) => {
-                let (unasked_until, is_own, answers, is_listed) = (None, false, 0, false);
-                place.insert(Holding { record, due, unasked_until, is_own, answers, is_listed });
+                place.insert(Holding {
+                    record,
+                    due,
+                    unasked_until: None,
+                    is_own: false,
+                    answers: 0,
+                    is_listed: false,
+                    told: Told::default(),
+                });
             }
         }
     }
@@ -193,20 +221,30 @@ impl Holdings {
         let mut notices = Vec::new();
         for key in due {
             let Some(holding) = self.held.get_mut(&key) else { continue };
-            holding.due = now + Duration::from_millis((holding.record.ttl_ms / 4).max(1));
+            let quarter = Duration::from_millis((holding.record.ttl_ms / 4).max(1));
+            holding.due = now + quarter;
             let held_ns = host::reading().boot_ns.saturating_sub(holding.record.acquired_boot_ns);
             if held_ns / NS_PER_MS > HOLD_MAX_MS {
                 continue;
             }
             match at.renew(&key.0, key.1, None, RENEWER_LIMIT) {
-                Ok(Ok((record, _))) => self.keep(record),
+                Ok(Ok((record, _))) => {
+                    notices.extend(holding.say(Ok(())));
+                    self.keep(record);
+                }
                 Ok(Err(_)) => {
                     let Some(holding) = self.held.remove(&key) else { continue };
                     let number = holding.record.session.as_deref().unwrap_or_default();
                     notices.extend(what_became(at, &holding.record, number, false).1);
                 }
-                // A fault of the disk is no loss: the next round tries again.
-                Err(_) => {}
+                // A fault of the disk, or servers that do not answer, is no loss: the next round
+                // tries again.
+                Err(error) => {
+                    if deadline_of(&holding.record).is_some() {
+                        holding.due = now + quarter / RETRIES;
+                    }
+                    notices.extend(holding.say(Err(&error)));
+                }
             }
         }
         notices
@@ -245,15 +283,22 @@ impl Holdings {
 fn described(record: &Record) -> String {
     let token = record.fencing_token;
     match (ClaimRecord::of(record), space_of(record.lease.as_str())) {
-        (Some(claim), _) => format!("item {} (token {token})", named(&claim.item)),
+        (Some(claim), _) => {
+            format!("item {}{} (token {token})", named(&claim.item), of_cluster(record))
+        }
         (None, Some(space)) => {
             let claim = PathClaim::of(&record.extra);
             let paths: Vec<String> = claim.patterns.iter().map(ToString::to_string).collect();
             let paths = printable(&paths.join(" ")).into_owned();
             format!("paths {paths} in {} ({}, token {token})", printable(space), claim.mode.word())
         }
-        (None, None) => format!("lease {} (token {token})", record.lease),
+        (None, None) => format!("lease {}{} (token {token})", record.lease, of_cluster(record)),
     }
+}
+
+/// Says of a grant that no agent of another machine has it, either.
+pub fn of_cluster(record: &Record) -> &'static str {
+    Scope::of(record).map_or("", |_| " of the cluster")
 }
 
 fn object(record: &Record) -> Value {
@@ -269,6 +314,9 @@ fn object(record: &Record) -> Value {
         object.insert("mode".to_owned(), claim.mode.word().into());
     }
     object.insert("fencing_token".to_owned(), record.fencing_token.get().into());
+    if Scope::of(record).is_some() {
+        object.insert("scope".to_owned(), "cluster".into());
+    }
     Value::Object(object)
 }
 

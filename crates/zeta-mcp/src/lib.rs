@@ -43,6 +43,10 @@ pub struct Setting {
     pub name_given: bool,
     /// The default TTL of a lease, in ms.
     pub ttl_ms: u64,
+    /// Leases are those of the cluster where a call does not say it.
+    pub leases_in_cluster: bool,
+    /// So are claims of items.
+    pub claims_in_cluster: bool,
     /// The directory from which relative paths are meant.
     pub cwd: PathBuf,
 }

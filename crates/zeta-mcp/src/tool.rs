@@ -47,6 +47,16 @@ fn text(about: &str) -> Value {
     json!({"type": "string", "description": about})
 }
 
+fn scope() -> Value {
+    json!({"enum": ["node", "cluster"], "type": "string",
+        "description": "cluster: among the agents of all machines"})
+}
+
+/// The id of an attempt that can be repeated.
+fn lease_id() -> Value {
+    text("to repeat a call, as its answer says")
+}
+
 fn leases() -> [Tool; 4] {
     let name = || text("of the lease, as in deploy");
     [
@@ -69,6 +79,8 @@ fn leases() -> [Tool; 4] {
                 "ttl": text("time until it is free if it is not renewed, as in 10m"),
                 "slots": {"type": "integer", "minimum": 1, "maximum": 1024,
                     "description": "so many agents may have it at once"},
+                "scope": scope(),
+                "lease_id": lease_id(),
             }),
         ),
         tool(
@@ -84,6 +96,7 @@ fn leases() -> [Tool; 4] {
             json!({
                 "name": text("a lease, an item or a path"),
                 "worktree": text("directory of the path"),
+                "strong": {"type": "boolean", "description": "ask the servers of the cluster"},
             }),
         ),
     ]
@@ -106,6 +119,8 @@ fn claims() -> [Tool; 2] {
                 "item": text("of work, as in B-0856; instead of paths"),
                 "branch": text("of the item"),
                 "worktree": text("directory of the work"),
+                "scope": scope(),
+                "lease_id": lease_id(),
             }),
         ),
         tool(
@@ -170,6 +185,11 @@ impl Args {
         self.0.get(key).and_then(Value::as_bool).unwrap_or(false)
     }
 
+    /// Returns whether a call is about the cluster; `by_default` where it does not say it.
+    pub fn in_cluster(&self, by_default: bool) -> bool {
+        self.text("scope").map_or(by_default, |scope| scope == "cluster")
+    }
+
     /// Returns a list of texts; empty if it was not given.
     pub fn list(&self, key: &str) -> Vec<&str> {
         let list = self.0.get(key).and_then(Value::as_array);
@@ -212,6 +232,11 @@ fn whole(value: &Value) -> Option<u64> {
 /// Says what a value should have been.
 fn fits(schema: &Value, value: &Value) -> Result<(), String> {
     let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
+    let words = schema.get("enum").and_then(Value::as_array);
+    if let Some(words) = words.filter(|words| !value.is_null() && !words.contains(value)) {
+        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        return Err(words.join(" or "));
+    }
     match (schema.get("type").and_then(Value::as_str), value) {
         (_, Value::Null) | (Some("boolean"), Value::Bool(_)) => Ok(()),
         (Some("string"), Value::String(text)) => match bound("maxLength") {
@@ -274,6 +299,8 @@ mod tests {
             ("claim", json!({"paths": vec!["a"; 17]}), ["paths", "at most 16"]),
             ("claim", json!({"shared": "yes"}), ["shared", "true or false"]),
             ("inbox", json!({"a": 1}), ["no argument", "none"]),
+            ("acquire", json!({"name": "x", "scope": "galaxy"}), ["scope", "node or cluster"]),
+            ("claim", json!({"item": "x", "scope": 7}), ["scope", "node or cluster"]),
         ] {
             let error = checked(name, given.clone()).unwrap_err();
             for part in parts {

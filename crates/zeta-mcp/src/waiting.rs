@@ -70,6 +70,8 @@ pub struct Waiting {
     pub ahead: usize,
     /// When the last call ended that asked for it.
     pub asked: Instant,
+    /// It is one of the cluster.
+    pub in_cluster: bool,
     /// Closed when the place is given up: the thread leaves the line then.
     wanted: Option<PipeWriter>,
     unwanted: Arc<AtomicBool>,
@@ -84,10 +86,14 @@ impl Waiting {
         };
         let (stop, wanted) = std::io::pipe().map_err(fault)?;
         let unwanted = Arc::new(AtomicBool::new(false));
-        let waiter = Waiter { ctx: ctx.clone(), request, jobs, unwanted: unwanted.clone() };
+        let in_cluster = request.in_cluster;
+        let cluster = ctx.cluster.as_ref().map(|cluster| Arc::new(cluster.apart()));
+        let ctx = Context { cluster, ..ctx.clone() };
+        let waiter = Waiter { ctx, request, jobs, unwanted: unwanted.clone() };
         let thread = std::thread::Builder::new().spawn(move || waiter.run(stop)).map_err(fault)?;
         let (callers, held, asked) = (Vec::new(), None, Instant::now());
-        Ok(Waiting { callers, held, ahead: 0, asked, wanted: Some(wanted), unwanted, thread })
+        let wanted = Some(wanted);
+        Ok(Waiting { callers, held, ahead: 0, asked, in_cluster, wanted, unwanted, thread })
     }
 
     /// Returns the end of the next call that waits, or that of the place.
@@ -141,15 +147,28 @@ impl Waiter {
         let mut handle = LeaseHandle::new(&at, &self.request.lease);
         handle.stay_in_queue(TICKET_MS);
         handle.stop_with(stop);
+        // The store is asked before the record is made, and others read there whose it is.
+        let processes = session::processes(&at)?;
+        let request = AcquireRequest { processes, ..self.request.clone() };
         // The first round only draws the ticket, and finds out who has the lease.
         let mut round_ms = 0;
         while !self.unwanted.load(Ordering::Acquire) {
             let mut wait = WaitOptions { limit_ms: Some(round_ms), on_wait: &mut |_, _| {} };
             round_ms = ROUND_MS;
-            let outcome = handle.acquire(&self.request, &mut wait, &mut |record| {
+            let outcome = handle.acquire(&request, &mut wait, &mut |record| {
                 record.processes = session::processes(&at)?;
                 Ok(())
-            })?;
+            });
+            let outcome = match outcome {
+                // No server answers, or it is not known what came of it: the next round goes on
+                // with the same attempt.
+                Err(error) if request.in_cluster && error.kind == Kind::Busy => {
+                    let ahead = handle.ahead(None)?.unwrap_or(0);
+                    let _ = self.report(Turn::NotYet { held: Box::new(error), ahead });
+                    continue;
+                }
+                outcome => outcome?,
+            };
             match outcome {
                 Outcome::Granted { record, .. } => {
                     // Whether it is still wanted is for the worker to say, which may have named the

@@ -63,6 +63,8 @@ pub enum Cause {
     OtherView,
     /// A server does not know this login.
     LoginRefused,
+    /// It is not known whether a lease was granted. The same attempt can be repeated by its id.
+    UnknownGrant,
 }
 
 /// One next step after an error: a sentence for people.

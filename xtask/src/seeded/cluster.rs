@@ -16,7 +16,7 @@ const EPOCH_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "cluster::epoch::test
 const STORE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "cluster::store::a_write_wins"];
 
 /// All bugs.
-pub const BUGS: [Bug; 39] = [
+pub const BUGS: [Bug; 40] = [
     bug(
         "a token of the cluster is the number of its write",
         DECIDE,
@@ -287,6 +287,13 @@ pub const BUGS: [Bug; 39] = [
         "Checked::Good { .. }) && life(record) == ProcessState::Dead",
         "Checked::TooLate) && life(record) == ProcessState::Dead",
         &["-p", "zeta", "--test", "suite", "cluster::lease::verbs::a_command_holds"],
+    ),
+    bug(
+        "a lease that the cluster has not renewed in time counts as given back",
+        "crates/zeta-state/src/lease/cluster/holder.rs",
+        "        let _ = section.note_break(&note.render());\n",
+        "",
+        &["-p", "zeta", "--test", "suite", "lease::away::a_holder_is_told_twice"],
     ),
     bug(
         "a bridge leaves the record of a grant that was passed on",

@@ -127,6 +127,12 @@ pub fn acquire(
     let bus = bus_of(&handle, dir)?;
     let ctx = Context { agent: label(&request.from)?, ..ctx.clone() };
     let claims = ClaimContext { handle: &NodeHandle { ctx: &ctx, ..handle }, bus: &bus };
+    let mut request = request.clone();
+    if request.in_cluster && request.lease_id.is_none() {
+        // An answer that was lost is asked for by the same id.
+        request.lease_id = Some(host::random_hex()?);
+    }
+    let request = &request;
     let started = Instant::now();
     let waited_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     loop {
@@ -201,6 +207,9 @@ impl ClaimContext<'_> {
         let ttl_ms = request.ttl_ms.unwrap_or(default_ms);
         let mut lease_request = new_request(self.handle.ctx, lease, ttl_ms)?;
         lease_request.in_cluster = request.in_cluster;
+        if let Some(id) = &request.lease_id {
+            lease_request.lease_id.clone_from(id);
+        }
         lease_request.purpose = Some([PURPOSE, request.item.as_str()].concat());
         let mut announcement = Announcement::default();
         let mut wait = WaitOptions { limit_ms, on_wait };

@@ -33,8 +33,8 @@ impl<'a> HolderView<'a> {
     pub(super) fn of_item(&self, item: &Item) -> Result<Holders> {
         let Some(bus) = self.bus else {
             let mut claimants = Vec::new();
-            self.add_elsewhere(item, &mut claimants)?;
-            return Ok(Holders { claimants, ..Holders::default() });
+            let alone = self.add_elsewhere(item, &mut claimants)?;
+            return Ok(Holders { claimants, alone, ..Holders::default() });
         };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
@@ -43,8 +43,8 @@ impl<'a> HolderView<'a> {
         let mut claimants = self.by_messages(&messages, item.as_str());
         self.add_exclusive(bus, item, &mut claimants)?;
         self.add_sharers(bus, Some(item), &mut claimants)?;
-        self.add_elsewhere(item, &mut claimants)?;
-        Ok(Holders { claimants, findings: findings(bus, &broken), note: None })
+        let alone = self.add_elsewhere(item, &mut claimants)?;
+        Ok(Holders { claimants, alone, findings: findings(bus, &broken), note: None })
     }
 
     /// Returns the holders of an item.
@@ -102,13 +102,20 @@ impl<'a> HolderView<'a> {
         Ok(())
     }
 
-    /// Adds the claim of the cluster that another machine holds, by the copy of this one.
-    fn add_elsewhere(&self, item: &Item, claimants: &mut Vec<Claimant>) -> Result<()> {
-        let Some(handle) = self.handle else { return Ok(()) };
-        let view = handle.held_elsewhere(&item.lease(CLUSTER, None))?;
-        let held = view.filter(|view| view.holding_node().is_some());
+    /// Adds the claim of the cluster that another machine holds, by the copy of this one. Returns
+    /// the claims of other machines alone, which hold nothing here.
+    fn add_elsewhere(&self, item: &Item, claimants: &mut Vec<Claimant>) -> Result<Vec<Claimant>> {
+        let Some(handle) = self.handle else { return Ok(Vec::new()) };
+        let lease = item.lease(CLUSTER, None);
+        let found = handle.elsewhere(&lease, &prefix_of(&lease))?;
+        let held = found.in_cluster.filter(|view| view.holding_node().is_some());
         held.into_iter().for_each(|view| push_elsewhere(claimants, item.as_str(), view));
-        Ok(())
+        let is_of_item = |view: &LeaseView| {
+            let claim = record_of(view).and_then(ClaimRecord::of);
+            claim.is_some_and(|claim| claim.item == item.as_str())
+        };
+        let alone = found.alone.into_iter().filter(is_of_item);
+        Ok(alone.map(|view| Claimant::of_grant(item.as_str(), view)).collect())
     }
 
     /// As [`HolderView::add_elsewhere`], for all items; returns what could not be read.
@@ -129,7 +136,7 @@ impl<'a> HolderView<'a> {
         self.add_paths(&mut of_paths)?;
         let Some(bus) = self.bus else {
             let findings = self.add_all_elsewhere(&mut of_paths)?;
-            return Ok(Holders { claimants: of_paths, findings, note: None });
+            return Ok(Holders { claimants: of_paths, findings, ..Holders::default() });
         };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
@@ -152,7 +159,7 @@ impl<'a> HolderView<'a> {
         let mut faults = self.add_all_elsewhere(&mut claimants)?;
         faults.extend(findings(bus, &broken));
         claimants.sort_by(|a, b| (&a.item, &a.timestamp).cmp(&(&b.item, &b.timestamp)));
-        Ok(Holders { claimants, findings: faults, note: None })
+        Ok(Holders { claimants, findings: faults, ..Holders::default() })
     }
 
     /// Adds the claims on paths, one for each pattern.
@@ -189,9 +196,7 @@ impl<'a> HolderView<'a> {
         let (prefix, exclusive) = match item {
             Some(item) => {
                 let lease = item.lease(&scope(bus), None);
-                let readable =
-                    lease.as_str().rsplit_once('.').map_or(CLAIM_PREFIX, |(front, _)| front);
-                (format!("{readable}."), Some(lease))
+                (prefix_of(&lease), Some(lease))
             }
             None => (CLAIM_PREFIX.to_owned(), None),
         };
@@ -220,6 +225,12 @@ impl<'a> HolderView<'a> {
         }
         Ok(())
     }
+}
+
+/// How the names of all leases of the item of a lease begin, whichever bus they are of.
+fn prefix_of(lease: &RecordName) -> String {
+    let readable = lease.as_str().rsplit_once('.').map_or(CLAIM_PREFIX, |(front, _)| front);
+    format!("{readable}.")
 }
 
 /// The item of a claim of the cluster. The store has no keys of a claim: the purpose names the

@@ -22,7 +22,7 @@ use zeta_core::bus::grant::{Caller, ClaimRecord, Holder, Identity, judge_identit
 use zeta_core::bus::item::Item;
 use zeta_core::bus::note::Note;
 use zeta_core::bus::{Address, topic};
-use zeta_core::cluster::lease::TTL_DEFAULT_MS;
+use zeta_core::cluster::lease::{Scope, TTL_DEFAULT_MS};
 use zeta_core::lease::{FencingToken, Observed, Record, Standing, TTL_SESSION_MS};
 use zeta_core::name::{Label, RecordName};
 
@@ -54,6 +54,8 @@ pub struct ClaimRequest {
     pub shareable: bool,
     /// No agent of another node of the cluster may hold it, too.
     pub in_cluster: bool,
+    /// The id of the attempt, to repeat one whose answer was lost; `None` is a new one.
+    pub lease_id: Option<String>,
     /// The TTL; `None` is the default.
     pub ttl_ms: Option<u64>,
     /// How long to wait; `None` tries once.
@@ -77,6 +79,7 @@ impl ClaimRequest {
             worktree: None,
             shareable: false,
             in_cluster: false,
+            lease_id: None,
             ttl_ms: None,
             limit_ms: None,
             token: None,
@@ -197,7 +200,13 @@ impl Claimant {
         self.grant.as_deref()?.copy.as_deref()
     }
 
-    /// The node of a claim of the cluster.
+    /// Returns whether it is the claim of another machine alone.
+    pub fn is_alone(&self) -> bool {
+        let record = self.grant.as_deref().and_then(record_of);
+        self.copy().is_some() && record.is_some_and(|record| Scope::of(record).is_none())
+    }
+
+    /// The node of a claim of the cluster, or of another machine.
     pub fn node(&self) -> Option<Label> {
         node_of(self.grant.as_deref()?)
     }
@@ -315,6 +324,9 @@ fn held(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Option<LeaseView>
 pub struct Holders {
     /// The holders.
     pub claimants: Vec<Claimant>,
+    /// Who has claimed the item on another machine alone, by the copies of this one: a claim about
+    /// the work there, which holds nothing here.
+    pub alone: Vec<Claimant>,
     /// Claims that count although they cannot be read, and claims whose item cannot be seen.
     pub findings: Vec<Error>,
     /// The note of the last holder of the item, for the one that comes next.

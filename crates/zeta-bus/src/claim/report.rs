@@ -206,7 +206,7 @@ pub fn taken_object(item: &str, taken: &Taken) -> Object {
         object.number("waited_ms", waited_ms);
     }
     object.list("claimed_by", taken.claimants.iter().map(|claimant| quote(&claimant.from)));
-    add_claims(&mut object, &taken.claimants);
+    add_claims(&mut object, "claims", &taken.claimants);
     object
 }
 
@@ -216,9 +216,22 @@ pub fn check(item: &str, holders: &Holders) -> Object {
     let mut object = Object::new();
     object.text("item_id", item);
     add_note(&mut object, note.as_ref());
-    add_claims(&mut object, claimants);
+    add_claims(&mut object, "claims", claimants);
+    if !holders.alone.is_empty() {
+        add_claims(&mut object, "claims_elsewhere", &holders.alone);
+    }
     object.flag("claimed", !claimants.is_empty()).flag("yours", yours(claimants).is_some());
     object
+}
+
+/// Says who has claimed an item on another machine alone.
+pub fn alone(claimant: &Claimant) -> String {
+    let who = describe(claimant, wall_us());
+    let text = format!(
+        "claimed on another machine alone, which holds nothing here: {who}. A claim for all \
+         machines has --scope cluster"
+    );
+    printable(&text).into_owned()
 }
 
 /// Returns the caller's own claim among those of an item.
@@ -237,7 +250,7 @@ pub fn yours_text(claimant: &Claimant) -> String {
 /// All claims as JSON.
 pub fn list(claimants: &[Claimant]) -> Object {
     let mut object = Object::new();
-    add_claims(&mut object, claimants);
+    add_claims(&mut object, "claims", claimants);
     object
 }
 
@@ -256,8 +269,8 @@ pub fn list_text(claimants: &[Claimant]) -> String {
     claimants.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn add_claims(object: &mut Object, claimants: &[Claimant]) {
-    object.objects("claims", claimants, |object, claimant| {
+fn add_claims(object: &mut Object, key: &str, claimants: &[Claimant]) {
+    object.objects(key, claimants, |object, claimant| {
         let mut put = |key: &str, text: Option<&str>| {
             if let Some(text) = text {
                 object.text(key, text);
@@ -283,7 +296,8 @@ fn add_claims(object: &mut Object, claimants: &[Claimant]) {
             object.text("session", session);
         }
         if let Some(node) = claimant.node() {
-            object.text("scope", "cluster").text("node", node.as_str());
+            let scope = if claimant.is_alone() { "node" } else { "cluster" };
+            object.text("scope", scope).text("node", node.as_str());
         }
         if let Some(copy) = claimant.copy() {
             object.raw("copy", &lease_report::json::copied(copy).done());
@@ -360,7 +374,7 @@ pub fn not_held_object(item: &str, claimants: Option<&[Claimant]>, kind: Kind) -
     let mut object = Object::new();
     object.text("outcome", outcome).text("item_id", item);
     if let Some(claimants) = claimants {
-        add_claims(&mut object, claimants);
+        add_claims(&mut object, "claims", claimants);
     }
     object
 }

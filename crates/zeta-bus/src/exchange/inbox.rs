@@ -157,6 +157,8 @@ impl Inbox {
             }
             (Stage::Reading(_), Answer::Message(None)) => {
                 self.has_news = false;
+                // The number of the store goes on where messages have ended, and begins high.
+                state.last = self.cursor();
                 self.save()?;
             }
             _ => self.doubt(),

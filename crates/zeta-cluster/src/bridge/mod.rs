@@ -122,6 +122,8 @@ struct Bridge<'b> {
     sent_at: Instant,
     beat_at: Instant,
     relist_at: Instant,
+    /// When the streams are looked at.
+    look_at: Instant,
     /// How long the last reading of everything took.
     relist_took: Duration,
     /// When the values of this node are read again, because another hand wrote one.
@@ -222,6 +224,7 @@ impl<'b> Bridge<'b> {
             tell_at: None,
             beat_at: now,
             relist_at: now,
+            look_at: now,
             relist_took: Duration::ZERO,
             own_at: None,
         };

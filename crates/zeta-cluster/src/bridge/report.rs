@@ -18,7 +18,7 @@ use zeta_state::context::Context;
 use zeta_state::directory::copied::BridgeDir;
 use zeta_state::directory::tree::Tree;
 
-use crate::status::Status;
+use crate::status::{Status, StreamStatus};
 use crate::stream;
 
 /// Most bytes of the file that are read.
@@ -90,15 +90,9 @@ impl Seen {
         let (fields, held) = (self.status.as_ref()?, &store.meta.as_ref()?.held);
         let is_same = fields.text("cluster").is_some_and(|id| id == held.cluster.as_str())
             && fields.number("epoch") == Some(held.epoch);
-        let behind = |stream: Stream| {
-            let there = store.streams.iter().find(|there| there.name == stream.name())?;
-            let seen = fields.number(&format!("{}_sequence", stream.word()))?;
-            Some(there.last_sequence.saturating_sub(seen))
-        };
-        // Where a part is followed, the numbers of the others' records are not seen.
+        let seen = |stream: Stream| fields.number(&format!("{}_sequence", stream.word()));
         let is_part = fields.text("follow").is_some_and(|follow| follow != "all");
-        let counted = stream::ALL.into_iter().filter(|one| !is_part || *one != Stream::State);
-        is_same.then(|| counted.filter_map(behind).sum())
+        is_same.then(|| behind(&store.streams, is_part, seen))
     }
 
     /// What was refused of each node, at its place in the file: the node, how many, and why.
@@ -113,6 +107,21 @@ impl Seen {
             })
         })
     }
+}
+
+/// How many values the streams have that a bridge has not seen; `seen` is how far it has.
+pub(super) fn behind(
+    streams: &[StreamStatus],
+    is_part: bool,
+    seen: impl Fn(Stream) -> Option<u64>,
+) -> u64 {
+    // Where a part is followed, the numbers of the others' records are not seen.
+    let counted = stream::ALL.into_iter().filter(|one| !is_part || *one != Stream::State);
+    let behind = |stream: Stream| {
+        let there = streams.iter().find(|there| there.name == stream.name())?;
+        Some(there.last_sequence.saturating_sub(seen(stream)?))
+    };
+    counted.filter_map(behind).sum()
 }
 
 /// Adds it to the answer of `zeta cluster status`, with what the store said to it.

@@ -17,6 +17,7 @@ use super::feed::{Arrived, Feed};
 use super::judge::read_meta;
 use super::readable::Readable;
 use super::relist::RELIST;
+use super::report::behind;
 use super::send::boot_ms;
 use super::wire::{End, Opened, Result, Wire, back_off, due_at};
 use super::{Bridge, Level};
@@ -25,6 +26,8 @@ use crate::connection::Connection;
 use crate::follow::Follow;
 use crate::meta::Meta;
 use crate::signer::Received;
+use crate::status;
+use crate::trouble::Trouble;
 
 /// The first change is sent at once, and those within this time after it as one.
 const COALESCE: Duration = Duration::from_millis(20);
@@ -32,6 +35,8 @@ const COALESCE: Duration = Duration::from_millis(20);
 const BEAT: Duration = Duration::from_millis(BEAT_MS);
 /// When everything is read again after the tree could not be written.
 const AFTER_FAULT: Duration = Duration::from_secs(30);
+/// How often the streams are looked at, for people: that costs the servers a request for each.
+const LOOK: Duration = Duration::from_secs(60);
 /// A connection that lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
 
@@ -63,6 +68,9 @@ impl Bridge<'_> {
         loop {
             let begun = Instant::now();
             self.status.word = "away";
+            // What the last connection showed says nothing about the next one.
+            (self.status.quorum, self.status.lag) = (None, None);
+            self.status.no_quorum = false;
             let end = match self.session().await {
                 Ok(never) => match never {},
                 Err(end) => end,
@@ -110,6 +118,11 @@ impl Bridge<'_> {
     /// Works on one connection, until it ends.
     async fn session(&mut self) -> Result<std::convert::Infallible> {
         let connection = Connection::open(&self.setting).await?;
+        // Servers that are too few say so now, and nothing else. How far this bridge is behind
+        // shows once it has taken what came meanwhile.
+        self.look_at_streams(&connection).await;
+        self.status.lag = None;
+        self.look_at = Instant::now();
         let mut feed = Feed::open(&connection, &self.follow, &self.own).await?;
         self.status.server = Some((connection.shown_server(), connection.server().1));
         let meta = match read_meta(&connection).await? {
@@ -212,6 +225,9 @@ impl Bridge<'_> {
         if self.beat_at <= now {
             self.beat_at = now + BEAT;
             self.count_streams(feed);
+            if self.look_at <= now {
+                self.look_at_streams(&wire.connection).await;
+            }
             self.directory.look_at_all();
             self.send_changes(wire).await?;
             self.beat(wire).await?;
@@ -222,6 +238,21 @@ impl Bridge<'_> {
             self.write_status();
         }
         Ok(())
+    }
+
+    /// Looks how many servers have the streams, and how far this bridge is behind. Servers that do
+    /// not say it are no reason to end: the next write tells.
+    async fn look_at_streams(&mut self, connection: &Connection) {
+        self.look_at = Instant::now() + LOOK;
+        let looked = status::streams(connection).await;
+        self.status.no_quorum = looked.as_ref().is_err_and(Trouble::is_no_quorum);
+        let streams = looked.ok();
+        self.status.quorum = streams.as_deref().and_then(status::quorum);
+        let known = self.memory.known.as_ref();
+        self.status.lag = streams.zip(known).map(|(streams, known)| {
+            let seen = |stream| known.streams.iter().find(|(one, ..)| *one == stream);
+            behind(&streams, self.follow != Follow::All, |stream| Some(seen(stream)?.2))
+        });
     }
 
     /// Remembers how far each stream was seen.

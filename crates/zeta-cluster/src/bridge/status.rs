@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use zeta_core::layout;
+use zeta_core::overview::Quorum;
 use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
 use zeta_os::process;
@@ -38,6 +39,12 @@ pub(super) struct Status {
     pub(super) relisted: u64,
     /// Why everything was renewed last, the epoch then, and when.
     pub(super) renewed: Option<(&'static str, u64, i64)>,
+    /// How many servers had what was written, when this bridge looked last.
+    pub(super) quorum: Option<Quorum>,
+    /// The servers said then that they are too few to write.
+    pub(super) no_quorum: bool,
+    /// How many values the streams had then that it had not seen.
+    pub(super) lag: Option<u64>,
     /// The last thing that went wrong, how often, and when first and last.
     pub(super) fault: Option<(String, u64, i64)>,
 }
@@ -123,6 +130,7 @@ impl Bridge<'_> {
                 fields.push_number(&format!("{}_sequence", stream.word()), *last);
             }
         }
+        self.render_streams(&mut fields);
         fields.push_text("follow", &self.follow.to_string());
         fields.push_number("not_followed", status.not_followed);
         let (peers, records) = self.copies.count();
@@ -145,6 +153,21 @@ impl Bridge<'_> {
         self.mail.write_status(&mut fields);
         self.render_faults(&mut fields);
         fields.render()
+    }
+
+    /// What the bridge saw when it looked at the streams.
+    fn render_streams(&self, fields: &mut Fields<'_>) {
+        if let Some(quorum) = self.status.quorum {
+            fields.push_number("quorum_servers", quorum.servers);
+            fields.push_number("quorum_current", quorum.current);
+            fields.push_number("quorum_needed", quorum.needed);
+        }
+        if self.status.no_quorum {
+            fields.push_raw("no_quorum", "true");
+        }
+        if let Some(lag) = self.status.lag {
+            fields.push_number("lag", lag);
+        }
     }
 
     fn render_faults(&self, fields: &mut Fields<'_>) {

@@ -4,7 +4,9 @@
 
 use super::changes::Changes;
 use super::order::{agent_place, lease_place};
-use super::{Agent, Cluster, Finding, Lease, LeaseKind, Message, Overview, Urgency, Waiter};
+use super::{
+    Agent, Cluster, Finding, Lag, Lease, LeaseKind, Message, Overview, Quorum, Urgency, Waiter,
+};
 use crate::json::Object;
 use crate::record::quote;
 
@@ -97,6 +99,17 @@ fn cluster(cluster: &Cluster) -> Object {
         object.number("epoch", epoch);
     }
     time(&mut object, "no_grant_before_us", cluster.no_grant_before_us);
+    object.text("summary", &cluster.summary());
+    if let Some(has_quorum) = cluster.has_quorum() {
+        object.flag("has_quorum", has_quorum);
+    }
+    object.text_if("quorum", cluster.quorum.map(Quorum::text).as_deref());
+    let Lag { values, unsent, messages, unsent_messages } = cluster.lag;
+    if let Some(values) = values {
+        object.number("behind", values);
+    }
+    object.number("unsent", unsent);
+    object.number("messages_behind", messages).number("messages_unsent", unsent_messages);
     object.objects("peers", &cluster.peers, |object, peer| {
         object.text("node", &peer.node);
         time(object, "silent_since_us", peer.silent_since_us);

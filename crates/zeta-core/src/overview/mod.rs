@@ -13,7 +13,7 @@ pub mod order;
 #[cfg(test)]
 mod tests;
 
-pub use self::cluster::{Cluster, Peer};
+pub use self::cluster::{Cluster, Lag, Peer, Quorum};
 use crate::presence::Liveness;
 
 /// Most messages of an overview: the newest.

@@ -7,17 +7,21 @@ use zeta_bus::claim::paths::{self, PathRequest};
 use zeta_bus::claim::{self, Acquired, ClaimRequest, Claimant, Released, address, report};
 use zeta_core::bus::item::Item;
 use zeta_core::bus::note::text_of;
-use zeta_core::lease::Observed;
 use zeta_core::pattern::{Mode, PathClaim, Pattern};
 use zeta_core::record::printable;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
 use zeta_state::context::Context;
+use zeta_state::lease::LeaseView;
 use zeta_state::lease::acquire::Outcome;
-use zeta_state::lease::report::who;
+use zeta_state::lease::cluster::CopyOf;
+use zeta_state::lease::report::{self as report_of_lease, who};
 use zeta_state::lease::space::Space;
 
 use super::caller;
+use super::lease::unknown;
 use crate::answer::Answer;
+use crate::holding::of_cluster;
 use crate::tool::Args;
 use crate::worker::Worker;
 
@@ -31,7 +35,16 @@ pub const WORKTREE: &str = "name a directory in the repository of these paths: w
 pub fn claim(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let ctx = caller(worker)?;
     match (args.text("item"), args.list("paths").is_empty()) {
-        (Some(item), true) => claim_item(&ctx, &item_request(worker, &ctx, item, args)?),
+        (Some(item), true) => {
+            let request = item_request(worker, &ctx, item, args)?;
+            let lease_id = args.text("lease_id").map_or_else(host::random_hex, |id| Ok(id.into()));
+            let in_cluster = args.in_cluster(worker.setting.claims_in_cluster);
+            claim_item(&ctx, &ClaimRequest { in_cluster, lease_id: Some(lease_id?), ..request })
+        }
+        (None, false) if args.in_cluster(false) => {
+            Err(Error::usage("claims on paths are of one machine: no scope cluster")
+                .hint("claim the work as an item, with scope cluster"))
+        }
         (None, false) => claim_paths(&ctx, &path_request(worker, &args.list("paths"), args)?),
         _ => Err(neither()),
     }
@@ -78,11 +91,20 @@ fn item_request(worker: &Worker, ctx: &Context, item: &str, args: &Args) -> Resu
 
 fn claim_item(ctx: &Context, request: &ClaimRequest) -> Result<Answer> {
     let item = request.item.as_str();
-    match claim::acquire(ctx, &ctx.bus_dir, request, &mut |_, _| {})? {
+    let acquired = match claim::acquire(ctx, &ctx.bus_dir, request, &mut |_, _| {}) {
+        Ok(acquired) => acquired,
+        Err(error) => {
+            let lease_id = request.lease_id.as_deref().unwrap_or_default();
+            return Ok(unknown(&error, "claim", lease_id).ok_or(error)?.with("item_id", item));
+        }
+    };
+    match acquired {
         Acquired::Granted(granted) => {
             let token = granted.record.fencing_token;
             let from = report::taken_over(&granted).map_or(String::new(), |t| format!(" ({t})"));
-            let text = format!("item {item:?} is claimed by you{from}. Its token is {token}.");
+            let scope = of_cluster(&granted.record);
+            let text =
+                format!("item {item:?}{scope} is claimed by you{from}. Its token is {token}.");
             let mut text = printable(&text).into_owned();
             if let Some(note) = &granted.note {
                 text += &format!("\nHere is a {}", report::note_text(note));
@@ -106,7 +128,11 @@ pub fn claimed_by(ctx: &Context, item: &str, claimants: &[Claimant]) -> Error {
             .into_iter()
             .filter_map(|(word, place)| place.as_ref().map(|place| format!(", {word} {place:?}")));
         match &claimant.grant {
-            Some(view) => who(&view.observed, &now) + &place.collect::<String>(),
+            Some(view) => {
+                who(&view.observed, &now)
+                    + &place.collect::<String>()
+                    + &copied(view.copy.as_deref())
+            }
             None => format!(
                 "{} since {} until {}{}",
                 claimant.from,
@@ -200,6 +226,12 @@ fn with_paths(answer: Answer, request: &PathRequest) -> Answer {
 }
 
 /// Says who has a lease, for a check.
-pub fn holder(ctx: &Context, observed: &Observed) -> String {
-    printable(&who(observed, &ctx.now())).into_owned()
+pub fn holder(ctx: &Context, view: &LeaseView) -> String {
+    let text = who(&view.observed, &ctx.now()) + &copied(view.copy.as_deref());
+    printable(&text).into_owned()
+}
+
+/// Says of what another machine has that it is a copy, and how old.
+fn copied(copy: Option<&CopyOf>) -> String {
+    copy.map(|copy| format!(" (a copy {})", report_of_lease::copied(copy))).unwrap_or_default()
 }

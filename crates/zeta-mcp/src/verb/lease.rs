@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use zeta_core::bus::item::{is_claim_lease, space_of};
+use zeta_core::cluster::lease::TTL_DEFAULT_MS;
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{AcquireRequest, Cause, Record};
 use zeta_core::mcp::{Known, Step, Untaken, decide_turn, decide_untaken};
 use zeta_core::name::RecordName;
 use zeta_core::time::parse_ttl;
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::{Cause as ErrorCause, Error, Kind, Result};
 use zeta_state::lease::acquire::{Outcome, WaitOptions, new_request};
+use zeta_state::lease::cluster::{deadline_of, ttl_ms_of};
 use zeta_state::lease::report;
 
 use super::caller;
@@ -68,27 +70,43 @@ fn begin(worker: &mut Worker, args: &Args, wait: Duration) -> Result<Begun> {
     let number = ctx.session.as_deref().unwrap_or_default();
     let notices = worker.holdings.read(&at, number, false);
     worker.notices.extend(notices);
+    let in_cluster = args.in_cluster(worker.setting.leases_in_cluster);
+    let of_node = || {
+        Error::usage(format!("lease {lease} of this machine alone is yours, or you wait for it"))
+            .hint("call release first, then acquire it in the cluster")
+    };
     if let Some(record) = worker.holdings.find(lease.as_str()) {
-        return Ok(Begun::Answered(mine(record)));
+        // One of the cluster holds on this machine, too.
+        return match in_cluster && deadline_of(record).is_none() {
+            true => Err(of_node()),
+            false => Ok(Begun::Answered(mine(record))),
+        };
     }
-    if worker.waiting.contains_key(&lease) {
-        return Ok(Begun::Waits(lease));
+    if let Some((_, waiting)) = worker.waiting.get(&lease) {
+        return match in_cluster && !waiting.in_cluster {
+            true => Err(of_node()),
+            false => Ok(Begun::Waits(lease)),
+        };
     }
     let request = request(worker, args, &lease)?;
     if wait.is_zero() {
         let mut once = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
-        return Ok(Begun::Answered(match at.acquire(&request, &mut once, &mut |_| Ok(()))? {
-            Outcome::Granted { record, cause, from } => {
+        let acquired = at.acquire(&request, &mut once, &mut |_| Ok(()));
+        return Ok(Begun::Answered(match acquired {
+            Ok(Outcome::Granted { record, cause, from }) => {
                 let answer = granted(&record, cause, from.as_deref());
                 let key = (record.lease.clone(), record.fencing_token);
                 worker.holdings.keep(record);
                 worker.holdings.mark_own(&key);
                 answer
             }
-            Outcome::Refused(refusal) => {
+            Ok(Outcome::Refused(refusal)) => {
                 Answer::refusal("held", &held(&ctx, &lease, &refusal), HELD_NEXT)
                     .with("lease", lease.as_str())
             }
+            Err(error) => unknown(&error, "acquire", &request.lease_id)
+                .ok_or(error)?
+                .with("lease", lease.as_str()),
         }));
     }
     if worker.waiting.len() >= PLACES_MAX {
@@ -104,12 +122,38 @@ fn begin(worker: &mut Worker, args: &Args, wait: Duration) -> Result<Begun> {
 
 fn request(worker: &Worker, args: &Args, lease: &RecordName) -> Result<AcquireRequest> {
     let ctx = caller(worker)?;
-    let ttl_ms = args.text("ttl").map(parse_ttl).transpose()?.unwrap_or(worker.setting.ttl_ms);
+    let in_cluster = args.in_cluster(worker.setting.leases_in_cluster);
+    let (default_ms, read): (u64, fn(&str) -> Result<u64>) = match in_cluster {
+        true => (TTL_DEFAULT_MS, ttl_ms_of),
+        false => (worker.setting.ttl_ms, |text| Ok(parse_ttl(text)?)),
+    };
+    let ttl_ms = args.text("ttl").map(read).transpose()?.unwrap_or(default_ms);
     let mut request = new_request(&ctx, lease.clone(), ttl_ms)?;
     request.purpose = args.text("purpose").map(str::to_owned);
     let slots = args.number("slots").and_then(|slots| u32::try_from(slots).ok());
     request.joint = slots.map(Joint::Slots);
+    request.in_cluster = in_cluster;
+    if in_cluster && request.joint.is_some() {
+        return Err(Error::usage("a lease of the cluster has one holder, and no slots")
+            .hint("for slots on this machine: scope node"));
+    }
+    if let Some(id) = args.text("lease_id") {
+        id.clone_into(&mut request.lease_id);
+    }
     Ok(request)
+}
+
+/// Makes the answer to a call of which it is not known whether the cluster granted it, with the id
+/// to repeat it; `None` for each other error.
+pub fn unknown(error: &Error, tool: &str, lease_id: &str) -> Option<Answer> {
+    if error.cause != ErrorCause::UnknownGrant {
+        return None;
+    }
+    let next = format!(
+        "call {tool} again with the same arguments and lease_id {lease_id}: you get the same \
+         grant, or learn who has it"
+    );
+    Some(Answer::refusal("unknown", error, &next).with("lease_id", lease_id))
 }
 
 fn granted(record: &Record, cause: Option<Cause>, from: Option<&Record>) -> Answer {

@@ -4,10 +4,13 @@ use zeta_bus::claim::{self, ClaimRequest, address, paths};
 use zeta_bus::messages::inbox;
 use zeta_core::bus::item::Item;
 use zeta_core::hook::cut;
-use zeta_core::lease::Standing;
+use zeta_core::lease::{Checked, Record, Standing};
 use zeta_core::name::RecordName;
 use zeta_core::record::printable;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::NodeHandle;
+use zeta_state::lease::cluster::deadline_of;
+use zeta_state::lease::report;
 use zeta_state::presence::records::{self, RecordKey};
 use zeta_state::presence::status;
 use zeta_state::presence::status::text::Screen;
@@ -15,6 +18,7 @@ use zeta_state::presence::status::text::Screen;
 use super::caller;
 use super::claim::{WORKTREE, claimed_by, holder, path_request};
 use crate::answer::Answer;
+use crate::holding::of_cluster;
 use crate::tool::Args;
 use crate::worker::Worker;
 
@@ -46,6 +50,27 @@ pub fn status(worker: &Worker, args: &Args) -> Result<Answer> {
     Ok(Answer::new("status", text).with("unread", mail))
 }
 
+/// Says whether a grant that was found here is the caller's still: one of the cluster until its
+/// deadline, or as its servers say.
+fn mine(at: &NodeHandle<'_>, name: &str, record: &Record, strong: bool) -> Result<Answer> {
+    let (lease, token) = (&record.lease, record.fencing_token);
+    let checked = match (strong, deadline_of(record)) {
+        (true, _) => at.check_strongly(lease, token)?,
+        (false, Some(_)) => at.check(lease, token)?,
+        (false, None) => Ok(Checked::Good { rest_ms: 0 }),
+    };
+    let error = match checked {
+        Ok(Checked::Good { .. }) => {
+            let how = if strong { ": it was renewed now" } else { "" };
+            let text = format!("{name}{} is yours, with token {token}{how}.", of_cluster(record));
+            return Ok(Answer::new("mine", text).with("fencing_token", token.get()));
+        }
+        Ok(_) => report::too_late(lease, token),
+        Err(lost) => report::lost(&lost, at.ctx),
+    };
+    Ok(Answer::refusal("lost", &error, "stop that work").with("lease", lease.as_str()))
+}
+
 /// Says whether something is still the caller's, and who has it.
 pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let ctx = caller(worker)?;
@@ -60,18 +85,21 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
         };
         return Ok(Answer::new("mine", held));
     };
-    if let Some(record) = worker.holdings.find(name) {
-        let token = record.fencing_token;
-        return Ok(Answer::new("mine", format!("{name} is yours, with token {token}."))
-            .with("fencing_token", token.get()));
+    if let Some(record) = worker.holdings.find(name).cloned() {
+        return mine(&at, name, &record, args.flag("strong"));
+    }
+    if args.flag("strong") {
+        return Err(Error::usage(format!(
+            "you do not hold {name:?}: strong is about what you hold"
+        ))
+        .hint("call check without it, or acquire, which asks the servers"));
     }
     let next = "acquire with wait_s, or claim something else";
     if let Ok(lease) = RecordName::new("lease", name) {
         let held = |standing: &Standing| !matches!(standing, Standing::Grantable(_));
-        let mut views = at.views(&lease)?;
+        let mut views = at.shown(&lease)?;
         views.retain(|view| held(&view.standing));
-        let holders: Vec<String> =
-            views.iter().take(3).map(|view| holder(&ctx, &view.observed)).collect();
+        let holders: Vec<String> = views.iter().take(3).map(|view| holder(&ctx, view)).collect();
         if !holders.is_empty() {
             let by = holders.join("; and by ");
             let error = Error::new(Kind::Refused, format!("lease {lease} is held by {by}"));
@@ -80,11 +108,13 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
     }
     let item = Item::new(name).map_err(|error| Error::usage(error.to_string()))?;
     let request = ClaimRequest::new(address("sender", ctx.agent.as_str())?, item);
-    let claimants = claim::check(&ctx, &ctx.bus_dir, &request)?;
-    if !claimants.is_empty() {
-        let error = claimed_by(&ctx, name, &claimants);
+    let holders = claim::holders(&ctx, &ctx.bus_dir, Some(&request))?;
+    if !holders.claimants.is_empty() {
+        let error = claimed_by(&ctx, name, &holders.claimants);
         return Ok(Answer::refusal("held", &error, next).with("item_id", name));
     }
+    let alone = holders.alone.iter().map(|one| format!("\nBut: {}.", claim::report::alone(one)));
+    let alone: String = alone.collect();
     // It may be a path of the repository where the agent works.
     let request = path_request(worker, &[name], args);
     let request = match request.and_then(|request| request.check_inside().map(|()| request)) {
@@ -96,7 +126,7 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
             );
             // What may be the name of a lease is meant as one.
             return Ok(match RecordName::new("lease", name) {
-                Ok(_) => Answer::new("free", text),
+                Ok(_) => Answer::new("free", text + &alone),
                 Err(_) => Answer::new("unknown", format!("{text}\nNext: {WORKTREE}")),
             });
         }
@@ -110,5 +140,5 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
         let text = format!("{name:?} is yours, by a claim on paths.");
         return Ok(Answer::new("mine", text).with("paths", vec![name]));
     }
-    Ok(Answer::new("free", format!("{name:?} is free: no agent has it.")))
+    Ok(Answer::new("free", format!("{name:?} is free: no agent has it.{alone}")))
 }

@@ -5,9 +5,11 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use zeta_core::cluster::lease::{News, Told, decide_news};
 use zeta_core::layout;
 use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Record};
 use zeta_core::name::RecordName;
+use zeta_core::time::NS_PER_MS;
 
 use super::joint::Found;
 use super::{HolderResult, LostTo, lost_to, refuse_if_fenced};
@@ -42,8 +44,20 @@ pub const SHORT: Duration = Duration::from_millis(15);
 /// How long after a renewal that the cluster did not answer the next one comes.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Called when the lease is lost while the command runs.
-pub type OnLoss<'a> = dyn FnMut(&LostTo) + 'a;
+/// What there is to say of the lease while the command runs.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It is lost.
+    Lost(&'a LostTo),
+    /// It is one of the cluster, and has not been renewed for half of its TTL, or for three
+    /// quarters.
+    Unrenewed(&'a Error),
+    /// It is renewed again.
+    Renewed,
+}
+
+/// Called for each of them.
+pub type OnEvent<'a> = dyn FnMut(Event<'_>) + 'a;
 
 /// How the call ended.
 #[derive(Debug)]
@@ -87,10 +101,10 @@ pub fn hold(
     argv: &[OsString],
     wait: &mut WaitOptions<'_>,
     on_lost: OnLost,
-    on_loss: &mut OnLoss<'_>,
+    on_event: &mut OnEvent<'_>,
 ) -> Result<ExecOutcome> {
     let around = Around { wanted: &mut || Ok(true), ended: &mut |_, _| {}, asked_to_end: None };
-    hold_around(ctx, request, argv, wait, (on_lost, on_loss), around)
+    hold_around(ctx, request, argv, wait, (on_lost, on_event), around)
 }
 
 /// As [`hold`], with what the caller does before and after the command.
@@ -99,7 +113,7 @@ pub fn hold_around(
     mut request: AcquireRequest,
     argv: &[OsString],
     wait: &mut WaitOptions<'_>,
-    (on_lost, on_loss): (OnLost, &mut OnLoss<'_>),
+    (on_lost, on_event): (OnLost, &mut OnEvent<'_>),
     around: Around<'_>,
 ) -> Result<ExecOutcome> {
     refuse_if_fenced(ctx, &request.lease)?;
@@ -150,28 +164,30 @@ pub fn hold_around(
                 record: &record,
                 is_in_cluster: deadline_of(&record).is_some(),
                 on_lost,
+                renewed_ns: record.renewed.boot_ns,
+                told: Told::default(),
             };
             let (relay, asked) = (Relay::new(&child, &signals), around.asked_to_end);
             let relay = if asked.is_some() { relay.keep_end() } else { relay };
-            let (ended, lost) = renewer.run(&child, relay, on_loss, asked)?;
+            let (ended, lost) = renewer.run(&child, relay, on_event, asked)?;
             (around.ended)(ended, lost.as_ref());
             ExecOutcome::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => ExecOutcome::NotStarted(status, error),
     };
     let released = handle.release(record.fencing_token);
-    Ok(after_release(held, released, on_loss))
+    Ok(after_release(held, released, on_event))
 }
 
 /// Adds the result of the release: the lease was lost unnoticed, or could not be released.
 fn after_release(
     held: ExecOutcome,
     released: HolderResult<bool>,
-    on_loss: &mut OnLoss<'_>,
+    on_event: &mut OnEvent<'_>,
 ) -> ExecOutcome {
     match (held, released) {
         (ExecOutcome::Ran { ended, lost: None, .. }, Ok(Err(lost))) => {
-            on_loss(&lost);
+            on_event(Event::Lost(&lost));
             ExecOutcome::Ran { ended, lost: Some(lost), trouble: None }
         }
         (ExecOutcome::Ran { ended, lost, .. }, Err(error)) => {
@@ -188,7 +204,7 @@ pub fn hold_fenced(
     argv: &[OsString],
     wait: &mut WaitOptions<'_>,
     limit: Duration,
-    on_loss: &mut OnLoss<'_>,
+    on_event: &mut OnEvent<'_>,
 ) -> Result<ExecOutcome> {
     refuse_if_fenced(ctx, &request.lease)?;
     request.processes.own = Some(process::identify_self());
@@ -200,7 +216,7 @@ pub fn hold_fenced(
     };
     let held = run_fenced(ctx, &request.lease, record.fencing_token, argv, limit);
     let released = handle.release(record.fencing_token);
-    Ok(after_release(held?, released, on_loss))
+    Ok(after_release(held?, released, on_event))
 }
 
 fn environment(
@@ -229,6 +245,10 @@ struct Renewer<'s, 'a> {
     record: &'s Record,
     is_in_cluster: bool,
     on_lost: OnLost,
+    /// When it was renewed last, by the boot clock.
+    renewed_ns: u64,
+    /// What was said of the cluster, which did not answer.
+    told: Told,
 }
 
 impl Renewer<'_, '_> {
@@ -236,7 +256,7 @@ impl Renewer<'_, '_> {
         &mut self,
         child: &Child,
         mut relay: Relay<'_>,
-        on_loss: &mut OnLoss<'_>,
+        on_event: &mut OnEvent<'_>,
         mut asked_to_end: Option<&mut dyn FnMut()>,
     ) -> Result<(ExitOutcome, Option<LostTo>)> {
         let every = Duration::from_millis(self.record.ttl_ms / 4);
@@ -266,9 +286,30 @@ impl Renewer<'_, '_> {
                 // A store that is not reached is asked again until the deadline.
                 let pause = if renewed.is_err() && self.is_in_cluster { RETRY } else { every };
                 next_ns = from_now_ns(pause.min(every));
+                self.say(&renewed, on_event);
                 lost = renewed.unwrap_or_default();
-                lost.iter().for_each(&mut *on_loss);
             }
+        }
+    }
+
+    /// Says what an attempt to renew the lease came to, where that is to be said.
+    fn say(&mut self, renewed: &Result<Option<LostTo>>, on_event: &mut OnEvent<'_>) {
+        if let Ok(Some(lost)) = renewed {
+            return on_event(Event::Lost(lost));
+        }
+        let now_ns = host::reading().boot_ns;
+        if renewed.is_ok() {
+            self.renewed_ns = now_ns;
+        }
+        if !self.is_in_cluster {
+            return;
+        }
+        let age_ms = now_ns.saturating_sub(self.renewed_ns) / NS_PER_MS;
+        let news = decide_news(&mut self.told, renewed.is_ok(), age_ms, self.record.ttl_ms);
+        match (news, renewed) {
+            (Some(News::Unrenewed), Err(error)) => on_event(Event::Unrenewed(error)),
+            (Some(News::Renewed), _) => on_event(Event::Renewed),
+            _ => {}
         }
     }
 

@@ -103,7 +103,7 @@ pub struct LostTo {
     pub lease: RecordName,
     /// The loss, as the core judged it.
     pub lost: Lost,
-    /// The note of a break by force.
+    /// The note of a break by force, or of a loss in the cluster.
     pub broken: Option<Fields<'static>>,
     /// What is known of the grant.
     pub past: Past,
@@ -118,6 +118,11 @@ impl LostTo {
     /// Makes the loss of a lease in a tree, or a node, that is not there.
     pub fn no_tree(lease: &RecordName) -> LostTo {
         LostTo { past: Past::NoGrant, ..LostTo::no_holder(lease) }
+    }
+
+    /// The note of a person's break; none if the note is about a loss in the cluster.
+    pub fn by_person(&self) -> Option<&Fields<'static>> {
+        self.broken.as_ref().filter(|note| note.raw(cluster::OF_CLUSTER).is_none())
     }
 
     /// Makes the loss of a lease without a known holder, as when its tree or node is gone.

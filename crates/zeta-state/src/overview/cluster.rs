@@ -8,7 +8,7 @@ use zeta_core::cluster::copy;
 use zeta_core::evidence::Age;
 use zeta_core::layout::{self, RECORD_MAX};
 use zeta_core::name::Label;
-use zeta_core::overview::{Cluster, Overview, Peer};
+use zeta_core::overview::{Cluster, Lag, Overview, Peer, Quorum};
 use zeta_core::record::{Fields, Text, parse};
 use zeta_core::time::{NS_PER_MS, Now, parse_utc};
 
@@ -96,6 +96,11 @@ impl ClusterView {
             cluster.state = "stopped".to_owned();
             cluster.since_us = None;
         }
+        if !is_running {
+            // What it saw then says nothing about now.
+            (cluster.quorum, cluster.has_no_quorum) = (None, false);
+            cluster.lag = Lag::default();
+        }
         let mut until = is_running.then_some(bridge_until.saturating_add(NS_PER_MS));
         for (node, seen) in &self.cards {
             let silent = is_silent(&seen.card, now);
@@ -141,7 +146,23 @@ fn said(fields: &Fields<'_>) -> Option<Cluster> {
         server,
         epoch: fields.number("epoch"),
         no_grant_before_us: time("no_grant_before"),
+        quorum: quorum(fields),
+        has_no_quorum: fields.raw("no_quorum").is_some(),
+        lag: Lag {
+            values: fields.number("lag"),
+            unsent: fields.number("own_unsent").unwrap_or(0),
+            messages: fields.number("mail_lag").unwrap_or(0),
+            unsent_messages: fields.number("mail_pending").unwrap_or(0),
+        },
         peers: Vec::new(),
+    })
+}
+
+fn quorum(fields: &Fields<'_>) -> Option<Quorum> {
+    Some(Quorum {
+        servers: fields.number("quorum_servers")?,
+        current: fields.number("quorum_current")?,
+        needed: fields.number("quorum_needed")?,
     })
 }
 

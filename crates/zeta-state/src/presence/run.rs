@@ -71,6 +71,10 @@ pub enum Event<'a> {
     Lost(&'a LostTo),
     /// A lease is older than `--max-hold` and is left to expire.
     HeldTooLong(&'a RecordName),
+    /// A lease of the cluster has not been renewed for half of its TTL, or for three quarters.
+    Unrenewed(&'a Error),
+    /// It is renewed again.
+    Renewed(&'a RecordName),
     /// A beat or a renewal could not be written.
     Trouble(&'a Error),
     /// The tree was removed or replaced, and the session has a record in the new one.

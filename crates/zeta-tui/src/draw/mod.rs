@@ -147,11 +147,13 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, theme: &Theme) {
     if let Some(cluster) = &known.cluster {
         node = format!("{node} ({})", one_line(&cluster.summary()));
     }
+    // What is wrong with a cluster must be seen, and the directory is known.
+    let share = if known.cluster.is_some() { 75 } else { 50 };
     let max = usize::from(area.width);
     buffer.set_stringn(area.x, area.y, " zeta watch", max, theme.style(Tone::Key));
     let dir = one_line(&known.state_dir);
     let left = max.saturating_sub(13);
-    let node = clip(&node, left / 2, theme.signs.more);
+    let node = clip(&node, left * share / 100, theme.signs.more);
     let dir = clip_path(&dir, left.saturating_sub(width(&node) + 2), theme.signs.more);
     buffer.set_stringn(area.x + 13, area.y, &*node, left, theme.style(Tone::Strong));
     let x = u16::try_from(max.saturating_sub(width(&dir) + 1)).unwrap_or_default();

@@ -5,7 +5,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
-use zeta_core::overview::{Overview, Urgency, Waits};
+use zeta_core::overview::{Cluster, Lag, Overview, Quorum, Urgency, Waits};
 use zeta_core::presence::Liveness;
 
 use super::frame;
@@ -119,6 +119,17 @@ fn a_tree_that_cannot_be_read_is_not_called_quiet() {
     let overview = Overview { findings: vec![finding], ..Overview::default() };
     let shown = View::new(80, 24).show(&Known { overview, log: Vec::new() });
     assert!(shown.contains(text) && !shown.contains("nothing needs you"), "{shown}");
+}
+
+#[test]
+fn the_title_says_what_is_wrong_with_the_cluster() {
+    let quorum = Some(Quorum { servers: 3, current: 1, needed: 2 });
+    let lag = Lag { values: Some(700), ..Lag::default() };
+    let cluster = Cluster { state: "connected".into(), quorum, lag, ..Cluster::default() };
+    let (node, state_dir) = (Some("nestor".into()), "/tmp/zeta-cluster-state".into());
+    let overview = Overview { node, state_dir, cluster: Some(cluster), ..Overview::default() };
+    let shown = View::new(80, 24).show(&Known { overview, log: Vec::new() });
+    assert!(shown.contains("nestor (1 node, no quorum, 700 behind)"), "{shown}");
 }
 
 #[test]

@@ -77,12 +77,9 @@ export class ClusterView {
     const cluster = model.cluster;
     this.button.hidden = cluster === undefined;
     if (!cluster) return true;
-    const silent = cluster.peers.filter((peer) => peer.silent_since_us !== undefined).length;
-    const parts = [count(cluster.peers.length + 1, "node")];
-    if (silent) parts.push(`${silent} silent`);
-    if (cluster.state !== "connected") parts.push(cluster.state);
-    put(this.summary, parts.join(", "));
-    mark(this.button, "data-tone", cluster.state === "connected" ? "live" : "stuck");
+    put(this.summary, cluster.summary);
+    const isWell = cluster.state === "connected" && cluster.has_quorum !== false;
+    mark(this.button, "data-tone", isWell ? "live" : "stuck");
     if (this.dialog.open) this.fill();
     return true;
   }
@@ -99,8 +96,16 @@ export class ClusterView {
     this.paint(nodes, model.cluster);
   }
 
-  fillFacts({ server, epoch, since_us: since, no_grant_before_us: until }) {
+  fillFacts(cluster) {
+    const { server, epoch, since_us: since, no_grant_before_us: until, quorum, behind } = cluster;
     const facts = [["server", server ?? "not known"]];
+    const words = cluster.has_quorum === false ? "too few servers: nothing can be written" : quorum;
+    if (words !== undefined) facts.push(["quorum", words]);
+    if (behind !== undefined) {
+      const of = (values, messages) => `${count(values, "value")}, ${count(messages, "message")}`;
+      facts.push(["behind", of(behind, cluster.messages_behind)]);
+      facts.push(["to send", of(cluster.unsent, cluster.messages_unsent)]);
+    }
     if (since !== undefined) facts.push(["since", age(since)]);
     if (epoch !== undefined) facts.push(["epoch", String(epoch)]);
     if (until !== undefined) facts.push(["no lease before", new Date(until / 1000).toISOString()]);

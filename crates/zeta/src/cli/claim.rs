@@ -155,6 +155,9 @@ struct AcquireArgs {
     /// Among which agents: node, or cluster [default: claim_scope in the configuration, or node]
     #[arg(long, value_name = "SCOPE")]
     scope: Option<String>,
+    /// Id of this attempt, as the answer named it that does not know what became of it
+    #[arg(long, value_name = "ID", conflicts_with = "paths")]
+    lease_id: Option<String>,
     /// Time to live without renewal [default: 10m in a session, which renews it; else 24h]
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
@@ -302,6 +305,7 @@ fn acquire(call: &Call) -> Result<u8> {
     let request = ClaimRequest {
         shareable: args.shareable,
         in_cluster,
+        lease_id: args.lease_id,
         ttl_ms: args.ttl.as_deref().map(parse_ttl).transpose()?,
         limit_ms: args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?,
         ..new_request(&ctx, &args.subject)?
@@ -360,6 +364,9 @@ fn check(call: &Call) -> Result<u8> {
     let (item, holders) = (request.item.as_str(), ops::holders(&ctx, &dir, Some(&request))?);
     let claimants = &holders.claimants;
     holders.findings.iter().for_each(|finding| call.out.warn(finding));
+    if !call.out.json {
+        holders.alone.iter().for_each(|claimant| call.out.note(&report::alone(claimant)));
+    }
     let object = || report::check(item, &holders);
     let shape = bus_shape();
     if shape == Shape::Original && call.out.json {

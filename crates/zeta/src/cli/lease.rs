@@ -379,12 +379,12 @@ fn run_exec(call: &Call) -> Result<u8> {
             let mut on_wait =
                 |observed: &Observed, held: &Held| out.note(&report::waiting(observed, held));
             let mut wait = WaitOptions { limit_ms, on_wait: &mut on_wait };
-            let mut on_loss = |lost: &LostTo| out.warn(&report::lost(lost, &ctx));
+            let mut on_event = |event: exec::Event<'_>| say(out, &ctx, &lease, &event);
             match fence {
-                None => exec::hold(&ctx, request, &args.command, &mut wait, on_lost, &mut on_loss),
+                None => exec::hold(&ctx, request, &args.command, &mut wait, on_lost, &mut on_event),
                 Some(limit) => {
                     let command = &args.command;
-                    exec::hold_fenced(&ctx, request, command, &mut wait, limit, &mut on_loss)
+                    exec::hold_fenced(&ctx, request, command, &mut wait, limit, &mut on_event)
                 }
             }
         }
@@ -396,6 +396,15 @@ fn run_exec(call: &Call) -> Result<u8> {
             error.kind.status()
         }
     })
+}
+
+/// Says what happens to a lease while its command runs. Stdout belongs to the command.
+pub(super) fn say(out: Output, ctx: &Context, lease: &RecordName, event: &exec::Event<'_>) {
+    match event {
+        exec::Event::Lost(lost) => out.warn(&report::lost(lost, ctx)),
+        exec::Event::Unrenewed(error) => out.warn(error),
+        exec::Event::Renewed => out.note(&report::renewed_again(lease)),
+    }
 }
 
 /// Reports how the command ended; returns the exit status. Stdout belongs to the command, even if

@@ -13,6 +13,7 @@ use zeta_core::shell::quote_word;
 use zeta_mcp::{Setting, serve};
 
 use super::{Call, Noun, Verb};
+use crate::config::Scope;
 use crate::hooks::settings::own_program;
 use zeta_os::command;
 use zeta_os::error::{Error, Kind, Result};
@@ -83,9 +84,17 @@ struct UninstallArgs {
 fn run(call: &Call) -> Result<u8> {
     let name_given = call.given("agent").is_some();
     let ctx = call.context()?;
-    let ttl_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
+    let config = call.config()?;
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    serve(Setting { ctx, name_given, ttl_ms, cwd }).map(|()| 0)
+    let setting = Setting {
+        ctx,
+        name_given,
+        ttl_ms: config.ttl_ms.unwrap_or(TTL_SESSION_MS),
+        leases_in_cluster: config.lease_scope == Some(Scope::Cluster),
+        claims_in_cluster: config.claim_scope == Some(Scope::Cluster),
+        cwd,
+    };
+    serve(setting).map(|()| 0)
 }
 
 /// The name of the server in the files of all tools.

@@ -86,7 +86,8 @@ fn run(call: &Call) -> Result<u8> {
     let mut on_event = |event: Event<'_>| match event {
         // Stdout belongs to the command.
         Event::Lost(lost) => out.warn(&report::lost(lost, &ctx)),
-        Event::Trouble(error) => out.warn(error),
+        Event::Trouble(error) | Event::Unrenewed(error) => out.warn(error),
+        Event::Renewed(lease) => out.note(&report::renewed_again(lease)),
         Event::CameBack(dir) => out.note(&came_back(dir)),
         Event::HeldTooLong(lease) => out.note(&held_too_long(lease, plan.max_hold_ms)),
     };

@@ -1,18 +1,21 @@
 //! The lease of a cluster: what stands in the store, and how long it holds.
 //!
 //! A grant is the record that every lease has, with three more keys. `decide.rs` has the rules,
-//! and `call.rs` the steps of a call that has to live with answers that never come.
+//! `call.rs` the steps of a call that has to live with answers that never come, and
+//! `unrenewed.rs` what a holder is told meanwhile.
 
 mod call;
 mod decide;
 #[cfg(test)]
 mod tests;
+mod unrenewed;
 
 pub use call::{Answer, Call, Grant, Op, Outcome, Step, Write};
 pub use decide::{
     Acquired, Observed, Terms, deadline_ns, decide_acquire, decide_end, decide_pass_on,
     decide_release, decide_renew, judge,
 };
+pub use unrenewed::{News, Told, decide_news};
 
 use crate::lease::{FencingToken, KIND, Record};
 use crate::name::{Label, RecordName};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use zeta_core::cluster::lease::{Entry, Op, Outcome as Decided};
 use zeta_core::evidence::ProcessState;
 use zeta_core::layout;
-use zeta_core::lease::{AcquireRequest, Cause, Held, Observed, Record};
+use zeta_core::lease::{AcquireRequest, Cause as Why, Held, Observed, Record};
 use zeta_core::time::{Now, format_duration, format_utc};
 
 use super::waiting::RECHECK;
@@ -21,7 +21,7 @@ use crate::lease::cluster::{
     Ask, CALL_LIMIT, Cluster, give_back, local_record, scope_of, seen_there,
 };
 use crate::lease::read_only;
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::{Cause, Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
 use zeta_os::{host, process};
 
@@ -40,7 +40,7 @@ pub(super) struct Elsewhere {
 }
 
 /// A grant: the record to be written here, why it was granted, and whose it was.
-pub(super) type Granted = (Box<Record>, Option<Cause>, Option<Box<Record>>);
+pub(super) type Granted = (Box<Record>, Option<Why>, Option<Box<Record>>);
 
 impl Attempt<'_, '_> {
     /// Asks the cluster for a lease that is free here. `Err` says what the caller does instead of
@@ -241,6 +241,6 @@ fn unknown(request: &AcquireRequest, trouble: Option<Error>) -> Error {
     let AcquireRequest { lease, lease_id, .. } = request;
     let why = trouble.map_or("no answer in time".to_owned(), |error| error.text);
     let text = format!("lease {lease}: it is not known whether the cluster has granted it: {why}");
-    Error::new(Kind::Busy, text)
-        .hint(format!("repeat the call with the id of this attempt: --lease-id {lease_id}"))
+    let hint = format!("repeat the call with the id of this attempt: --lease-id {lease_id}");
+    Error::new(Kind::Busy, text).hint(hint).with_cause(Cause::UnknownGrant)
 }

@@ -80,6 +80,8 @@ impl<'a> LeaseHandle<'a> {
         match (&outcome, &self.position) {
             (Ok(Outcome::Granted { .. }), Some(position)) => position.stop_watching(),
             (Ok(Outcome::Refused(_)), Some(_)) if self.stays_ms.is_some() => {}
+            // The servers of the cluster did not answer: the next attempt asks them again.
+            (Err(error), Some(_)) if self.stays_ms.is_some() && error.kind == Kind::Busy => {}
             _ => self.leave_queue(),
         }
         outcome

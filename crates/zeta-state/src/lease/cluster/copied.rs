@@ -35,6 +35,15 @@ pub struct CopyOf {
     pub silent: bool,
 }
 
+/// What other machines have, by the copies of this one.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    /// The grant of a lease of the cluster. It may have expired.
+    pub in_cluster: Option<LeaseView>,
+    /// Grants of leases that each are of their machine alone. They hold nothing here.
+    pub alone: Vec<LeaseView>,
+}
+
 /// The cards of the nodes that were asked for.
 type Cards = BTreeMap<Label, Option<card::Copied>>;
 
@@ -72,6 +81,40 @@ impl NodeHandle<'_> {
     pub fn held_elsewhere(&self, lease: &RecordName) -> Result<Option<LeaseView>> {
         let Some(dir) = self.copies()? else { return Ok(None) };
         self.read_copy(&dir, lease, &mut Cards::new())
+    }
+
+    /// Returns the grant of a lease of the cluster that another machine has, and what each machine
+    /// has alone under names that begin with `prefix`.
+    ///
+    /// # Errors
+    /// The copy of the first one cannot be read, or the nodes cannot be listed.
+    pub fn elsewhere(&self, lease: &RecordName, prefix: &str) -> Result<Elsewhere> {
+        let Some(dir) = self.copies()? else { return Ok(Elsewhere::default()) };
+        let mut cards = Cards::new();
+        let in_cluster = self.read_copy(&dir, lease, &mut cards)?;
+        Ok(Elsewhere { in_cluster, alone: self.alone(prefix, &mut cards)? })
+    }
+
+    /// The grants of leases of other machines alone that last. What cannot be read is the matter of
+    /// `zeta doctor`.
+    fn alone(&self, prefix: &str, cards: &mut Cards) -> Result<Vec<LeaseView>> {
+        let (mut views, now) = (Vec::new(), self.ctx.now());
+        for name in self.tree.nodes()?.names {
+            let Ok(node) = Label::new("node", &name) else { continue };
+            let Ok(Some(Some(dir))) = BridgeDir::find_node(&self.tree, &node) else { continue };
+            let names = dir.list().map(|listing| listing.names).unwrap_or_default();
+            for file in names.iter().filter(|file| file.starts_with(prefix)) {
+                let layout::Kind::Lease(lease) = layout::kind_of(file) else { continue };
+                let Ok(lease) = RecordName::new("lease", lease) else { continue };
+                let read = dir.read(&self.tree, file, copy_max(RECORD_MAX));
+                let view = read.ok().flatten().and_then(|bytes| judge_alone(&bytes, &lease, &now));
+                views.extend(view.map(|(view, about)| {
+                    let copy = Some(Box::new(self.copy_of(&about, cards, &now)));
+                    LeaseView { copy, ..view }
+                }));
+            }
+        }
+        Ok(views)
     }
 
     /// As [`NodeHandle::held_elsewhere`]: those of all leases, and for each file that could not be
@@ -185,6 +228,18 @@ fn judge_copy(
         }
     };
     Some((observed, Some(about)))
+}
+
+/// Reads the copy of a lease that is of its machine alone, and lasts.
+fn judge_alone(bytes: &Bytes, lease: &RecordName, now: &Now) -> Option<(LeaseView, About)> {
+    let (about, _) = copy::read(&bytes.bytes, RECORD_MAX).ok()?;
+    let text = parse(&bytes.bytes, copy_max(RECORD_MAX));
+    let observed = observe_text(&text, bytes.times, lease, now.host, |_| ProcessState::Unknown);
+    let standing = judge(&observed, now);
+    let view = LeaseView { lease: lease.clone(), observed, standing, copy: None };
+    let lasts = matches!(view.standing, Standing::Held(_));
+    let is_alone = record_of(&view).is_some_and(|record| Scope::of(record).is_none());
+    (about.verified && lasts && is_alone).then_some((view, about))
 }
 
 fn record_of(view: &LeaseView) -> Option<&Record> {

@@ -2,7 +2,7 @@
 //! over.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use zeta_core::cluster::copy::Moment;
@@ -86,7 +86,12 @@ impl Cluster {
     pub fn new(
         open: impl Fn(Duration) -> Result<Box<dyn Store>> + Send + Sync + 'static,
     ) -> Cluster {
-        Cluster { open: Box::new(open), state: std::sync::Mutex::default() }
+        Cluster { open: Arc::new(open), state: std::sync::Mutex::default() }
+    }
+
+    /// Makes one for a thread that waits for long: another call would wait for it.
+    pub fn apart(&self) -> Cluster {
+        Cluster { open: self.open.clone(), state: std::sync::Mutex::default() }
     }
 
     /// Carries out a call.

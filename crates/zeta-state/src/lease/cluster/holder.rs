@@ -8,9 +8,7 @@ use std::time::Duration;
 use zeta_core::cluster::lease::{Grant, Op, Outcome, deadline_ns};
 use zeta_core::evidence::ProcessState;
 use zeta_core::history::Event;
-use zeta_core::lease::{
-    Checked, FencingToken, Lost, Observed, Past, Record, Successor, decide_check,
-};
+use zeta_core::lease::{Checked, FencingToken, Lost, Observed, Record, Successor, decide_check};
 use zeta_core::name::RecordName;
 use zeta_core::time::{NS_PER_MS, Now, format_duration};
 
@@ -20,9 +18,15 @@ use crate::directory::guard::ENTER_LIMIT;
 use crate::directory::tree::Node;
 use crate::directory::trusted_dir::TrustedDir;
 use crate::lease::joint::Found;
-use crate::lease::{HolderResult, HolderSection, LostTo, Renewal};
+use crate::lease::{HolderResult, HolderSection, LostTo, Renewal, break_note};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::{host, process};
+
+/// The key of a note that says of a grant that it was lost in the cluster, and that no person broke
+/// it.
+pub(crate) const OF_CLUSTER: &str = "scope";
+/// Why a grant is lost that the store has no more.
+const ENDED: &str = "the cluster has ended it, or granted it to another holder";
 
 /// Returns the record of a grant that the store of the cluster has, too.
 pub fn of_cluster(observed: &Observed) -> Option<&Record> {
@@ -124,13 +128,13 @@ impl HolderSection<'_> {
                 Ok(Ok((renewed_record(record, grant), gap_ms)))
             }
             Ok(Answered { outcome: Outcome::Lost(lost), decided: true, .. }) => {
-                self.end_lost(found, lost).map(Err)
+                self.end_lost(found, lost, ENDED).map(Err)
             }
             Ok(Answered { outcome: Outcome::NoTokenLeft, .. }) => {
                 Err(Error::new(Kind::Unsafe, "no fencing token is left"))
             }
-            Ok(Answered { trouble, .. }) => self.not_renewed(record, trouble),
-            Err(error) => self.not_renewed(record, Some(error)),
+            Ok(Answered { trouble, .. }) => self.not_renewed(found, record, trouble),
+            Err(error) => self.not_renewed(found, record, Some(error)),
         }
     }
 
@@ -138,14 +142,14 @@ impl HolderSection<'_> {
     pub(crate) fn release_in_cluster(&self, found: &Found, record: &Record) -> HolderResult<()> {
         match give_back(self.ctx, self.place(), record, self.patience())? {
             Ok(()) => Ok(Ok(())),
-            Err(LostTo { lost, .. }) => self.end_lost(found, lost).map(Err),
+            Err(LostTo { lost, .. }) => self.end_lost(found, lost, ENDED).map(Err),
         }
     }
 
     /// Ends a grant that was passed on in the store and could not be written here: the old token is
     /// void. The record goes first: without a grant it would count until its deadline.
     pub(crate) fn undo_in_cluster(&self, found: &Found, record: &Record) {
-        if scope_of(record).is_some() && self.end_lost(found, Lost { by: None }).is_ok() {
+        if scope_of(record).is_some() && self.end_lost(found, Lost { by: None }, ENDED).is_ok() {
             let _ = give_back(self.ctx, self.place(), record, self.patience());
         }
     }
@@ -154,28 +158,38 @@ impl HolderSection<'_> {
     /// after a handover that was killed before it wrote the record.
     pub fn remove_replaced(&self) -> Result<()> {
         let found = Found::find(&self.section, self.lease, self.token, &self.ctx.host)?;
-        self.end_lost(&found, Lost { by: None }).map(|_| ())
+        self.end_lost(&found, Lost { by: None }, ENDED).map(|_| ())
     }
 
-    /// Removes the local record of a grant that the store has no more.
-    fn end_lost(&self, found: &Found, lost: Lost) -> Result<LostTo> {
+    /// Removes the local record of a grant that the store has no more, or that could not be renewed
+    /// in time. The note tells all who keep the lease that it was not given back.
+    fn end_lost(&self, found: &Found, lost: Lost, why: &str) -> Result<LostTo> {
         let HolderSection { ctx, section, lease, .. } = self;
+        let mut note = break_note(ctx, lease, &found.observed, why);
+        note.push_text(OF_CLUSTER, "cluster");
+        // Best effort, as for a break.
+        let _ = section.note_break(&note.render());
         let entry = found.entry(section, Event::Removed, lease).because("lost");
         found.remove(section, ctx, &ctx.now(), &entry)?;
         if let Observed::Ours(record, ..) = &found.observed {
             (ctx.lease_ended)(ctx, record);
         }
-        Ok(LostTo::new(lease, lost))
+        Ok(LostTo { broken: Some(note), ..LostTo::new(lease, lost) })
     }
 
     /// The store did not answer: until the deadline that is no loss.
-    fn not_renewed(&self, record: &Record, trouble: Option<Error>) -> HolderResult<Renewal> {
+    fn not_renewed(
+        &self,
+        found: &Found,
+        record: &Record,
+        trouble: Option<Error>,
+    ) -> HolderResult<Renewal> {
+        let why = trouble.as_ref().map_or("no answer in time", |error| error.text.as_str());
         let left = self.left(record);
         if left.is_zero() {
-            let lost = LostTo { past: Past::Granted, ..LostTo::no_holder(self.lease) };
-            return Ok(Err(lost));
+            let why = format!("it could not be renewed in the cluster before its deadline: {why}");
+            return self.end_lost(found, Lost { by: None }, &why).map(Err);
         }
-        let why = trouble.as_ref().map_or("no answer in time", |error| error.text.as_str());
         let left = format_duration(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         let text = format!(
             "lease {}: it could not be renewed in the cluster, and is yours for {left} more: {why}",

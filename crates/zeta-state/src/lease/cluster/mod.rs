@@ -17,20 +17,22 @@ mod wait;
 
 use std::fmt;
 use std::os::fd::AsFd as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use zeta_core::cluster::copy;
-use zeta_core::cluster::lease::{Answer, Entry, Grant, Observed, Scope, Terms, Write};
+use zeta_core::cluster::lease::{Answer, Entry, Grant, Observed, Scope, TTL_MIN_MS, Terms, Write};
 use zeta_core::evidence::{Age, FileTimes, ProcessState};
 use zeta_core::layout;
 use zeta_core::lease::{self, Record};
 use zeta_core::name::RecordName;
 use zeta_core::record::Damage;
+use zeta_core::time::{format_duration, parse_ttl};
 
 pub use self::copied::{CopyOf, node_of};
 use self::drive::State;
 pub use self::drive::{Answered, Ask};
+pub(crate) use self::holder::OF_CLUSTER;
 pub use self::holder::{broken_here_only, check, deadline_of, give_back, of_cluster};
 pub use self::wait::wait_in_cluster;
 use crate::context::Context;
@@ -66,13 +68,28 @@ pub const RENEW_LIMIT: Duration = Duration::from_secs(3);
 
 /// The leases of the cluster, as one process sees them.
 pub struct Cluster {
-    open: Box<Opener>,
+    open: Arc<Opener>,
     state: Mutex<State>,
 }
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+/// Reads the TTL of a lease of the cluster.
+///
+/// # Errors
+/// It is shorter than the servers need to agree on a new leader.
+pub fn ttl_ms_of(text: &str) -> Result<u64> {
+    match parse_ttl(text)? {
+        ms if ms < TTL_MIN_MS => Err(Error::usage(format!(
+            "the TTL {text:?} is too short for the cluster: it is at least {}",
+            format_duration(TTL_MIN_MS)
+        ))
+        .hint("its servers may need ten seconds to agree on a new leader")),
+        ms => Ok(ms),
     }
 }
 

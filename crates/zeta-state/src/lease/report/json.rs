@@ -96,14 +96,14 @@ pub fn lost(lost: &LostTo) -> Object {
         object.text("holder", by.agent.as_str());
         object.number("holder_fencing_token", by.fencing_token.get());
     }
-    let reason = match (&lost.broken, lost.past) {
+    let reason = match (lost.by_person(), lost.past) {
         (Some(_), _) => "broken",
         (None, Past::Never { .. } | Past::NoGrant) => "never_granted",
         (None, Past::Granted) if lost.lost.by.is_some() => "taken",
         (None, Past::Granted) => "gone",
     };
     object.text("reason", reason);
-    if let Some(note) = &lost.broken {
+    if let Some(note) = lost.by_person() {
         for (key, of_note) in [("broken_by", "agent"), ("broken_at", "broken_at")] {
             note.text(of_note).iter().for_each(|text| {
                 object.text(key, text);

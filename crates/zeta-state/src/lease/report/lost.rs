@@ -20,17 +20,20 @@ pub fn lost_with_json(lost: &LostTo, ctx: &Context) -> (Error, Object) {
 pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
     let name = &lost.lease;
     let text = match (&lost.lost.by, &lost.broken) {
-        (_, Some(note)) => {
+        (by, Some(note)) if by.is_none() || lost.by_person().is_some() => {
             let say = |key| note.text(key).map_or(String::new(), |t| printable(&t).into_owned());
             let at = note.text("broken_at").and_then(|t| parse_utc(&t).ok());
             let at = at.map(|us| moment(us, ctx.now().reading.wall_us)).unwrap_or_default();
-            format!(
-                "lease {name}: your grant was broken by {} at {at}: \"{}\"",
-                say("agent"),
-                say("reason")
-            )
+            let reason = say("reason");
+            match lost.by_person() {
+                None => format!("lease {name} is not yours any more since {at}: {reason}"),
+                Some(_) => {
+                    let by = say("agent");
+                    format!("lease {name}: your grant was broken by {by} at {at}: \"{reason}\"")
+                }
+            }
         }
-        (Some(record), None) => {
+        (Some(record), _) => {
             let yours = match lost.past {
                 Past::Granted => "is not yours any more",
                 Past::Never { .. } | Past::NoGrant => "was never granted with this token",
@@ -39,7 +42,7 @@ pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
             let times = since_until(record, &ctx.now());
             format!("lease {name} {yours}: {by} with token {token} {times}")
         }
-        (None, None) => match lost.past {
+        (None, _) => match lost.past {
             Past::Granted => {
                 format!("lease {name} is not yours any more: {}", what_is_there(lost, ctx))
             }

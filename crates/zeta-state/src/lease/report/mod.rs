@@ -433,6 +433,11 @@ pub fn renewed_late(lease: &RecordName, gap_ms: u64) -> String {
     format!("lease {lease} had been expired for {gap}, and no other process took it meanwhile")
 }
 
+/// Returns the message that a lease of the cluster is renewed after that had failed for long.
+pub fn renewed_again(lease: &RecordName) -> String {
+    format!("lease {lease} is renewed in the cluster again")
+}
+
 /// Returns the answer of a check that the lease is the caller's for `rest_ms` more.
 pub fn checked(rest_ms: u64) -> String {
     format!("yours for {} more", format_duration(rest_ms))

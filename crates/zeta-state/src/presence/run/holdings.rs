@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use zeta_core::cluster::lease::{News, Told, decide_news};
 use zeta_core::layout::{self, Kind as FileKind};
 use zeta_core::lease::{FencingToken, Record, is_kept_by};
 use zeta_core::name::RecordName;
@@ -10,11 +11,16 @@ use zeta_core::time::NS_PER_MS;
 
 use super::{Event, Supervisor};
 use crate::directory::guard::RENEWER_LIMIT;
+use crate::lease::cluster::deadline_of;
 use crate::presence::session_leases;
-use zeta_os::error::Kind;
+use zeta_os::error::{Error, Kind};
 use zeta_os::host;
 use zeta_os::inotify::Watch;
 use zeta_os::spawn::Child;
+
+/// A renewal that the servers of the cluster did not answer is repeated so many times before the
+/// next one would be due.
+const RETRIES: u32 = 3;
 
 /// A lease of the session, as it was last seen.
 #[derive(Debug)]
@@ -22,6 +28,12 @@ pub(super) struct Holding {
     every: Duration,
     pub(super) next: Instant,
     until_ns: u64,
+    /// When it was renewed last, by the boot clock.
+    renewed_ns: u64,
+    ttl_ms: u64,
+    in_cluster: bool,
+    /// What was said of the cluster, which did not answer.
+    told: Told,
     pub(super) too_long: bool,
     /// A record of the lease was deleted, which no release does.
     deleted: bool,
@@ -178,8 +190,18 @@ impl Supervisor<'_> {
         let age = Duration::from_nanos(now_ns.saturating_sub(record.renewed.boot_ns));
         let next = Instant::now() + every.saturating_sub(age);
         let key = (record.lease.clone(), record.fencing_token);
-        let too_long = self.holdings.get(&key).is_some_and(|known| known.too_long);
-        let holding = Holding { every, next, until_ns, too_long, deleted: false };
+        let known = self.holdings.get(&key);
+        let holding = Holding {
+            every,
+            next,
+            until_ns,
+            renewed_ns: record.renewed.boot_ns,
+            ttl_ms: record.ttl_ms,
+            in_cluster: deadline_of(record).is_some(),
+            told: known.map(|known| known.told).unwrap_or_default(),
+            too_long: known.is_some_and(|known| known.too_long),
+            deleted: false,
+        };
         let seen = self.seen.entry(record.lease.clone()).or_default();
         *seen = record.fencing_token.get().max(*seen);
         self.holdings.insert(key, holding);
@@ -219,6 +241,7 @@ impl Supervisor<'_> {
             Ok(Ok((record, _))) => {
                 let held_ns = record.renewed.boot_ns.saturating_sub(record.acquired_boot_ns);
                 self.track(&record);
+                self.say(&key, Ok(()), on_event);
                 if held_ns / NS_PER_MS > self.plan.max_hold_ms
                     && let Some(held) = self.holdings.get_mut(&key)
                 {
@@ -231,9 +254,32 @@ impl Supervisor<'_> {
                 self.check_changed_leases(watch, on_event, child);
                 self.check_lease(name, on_event, child);
             }
+            // Other machines count its TTL, so it is asked again soon.
+            Err(error) if self.holdings.get(&key).is_some_and(|held| held.in_cluster) => {
+                if let Some(held) = self.holdings.get_mut(&key) {
+                    held.next = Instant::now() + (held.every / RETRIES);
+                }
+                self.say(&key, Err(&error), on_event);
+            }
             // No other process can be granted it meanwhile: most likely a fenced command runs.
             Err(error) if error.kind == Kind::Busy => {}
             Err(error) => self.report_error(Err(error), on_event),
+        }
+    }
+
+    /// Says what an attempt to renew a lease of the cluster came to, where that is to be said.
+    fn say(
+        &mut self,
+        key: &(RecordName, FencingToken),
+        renewed: std::result::Result<(), &Error>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) {
+        let Some(held) = self.holdings.get_mut(key).filter(|held| held.in_cluster) else { return };
+        let age_ms = host::reading().boot_ns.saturating_sub(held.renewed_ns) / NS_PER_MS;
+        match (decide_news(&mut held.told, renewed.is_ok(), age_ms, held.ttl_ms), renewed) {
+            (Some(News::Unrenewed), Err(error)) => on_event(Event::Unrenewed(error)),
+            (Some(News::Renewed), _) => on_event(Event::Renewed(&key.0)),
+            _ => {}
         }
     }
 

@@ -15,6 +15,7 @@ use zeta_core::time::parse_duration;
 use super::args::LockArgs;
 use super::{begin, watch};
 use crate::cli::Call;
+use crate::cli::lease::say;
 use zeta_creds::report::guard as report;
 use zeta_creds::report::guard::{Answer, Came, judged};
 use zeta_creds::report::save_notes;
@@ -194,8 +195,8 @@ impl Guard<'_> {
         let mut on_wait =
             |observed: &Observed, held: &Held| out.note(&lease_report::waiting(observed, held));
         let mut wait = WaitOptions { limit_ms: Some(limit_ms), on_wait: &mut on_wait };
-        let mut on_loss = |lost: &LostTo| out.warn(&lease_report::lost(lost, &ctx));
-        let loss: (OnLost, &mut exec::OnLoss<'_>) = (OnLost::Warn, &mut on_loss);
+        let mut on_event = |event: exec::Event<'_>| say(out, &ctx, &lease, &event);
+        let loss: (OnLost, &mut exec::OnEvent<'_>) = (OnLost::Warn, &mut on_event);
         // A refresh that is ended in the middle may lose the login.
         let mut asked = || out.note(report::FINISHES);
         let asked_to_end: Option<&mut dyn FnMut()> = Some(&mut asked);

@@ -1,9 +1,9 @@
 //! `--scope`: among which processes a lease has one holder, those of this node or of the cluster.
 
-use zeta_core::cluster::lease::{TTL_DEFAULT_MS, TTL_MIN_MS};
+use zeta_core::cluster::lease::TTL_DEFAULT_MS;
 use zeta_core::lease::{AcquireRequest, Policy};
-use zeta_core::time::{format_duration, parse_ttl};
 use zeta_os::error::{Error, Result};
+use zeta_state::lease::cluster::ttl_ms_of;
 
 use crate::config::Scope;
 
@@ -27,18 +27,8 @@ pub(in crate::cli) fn is_cluster(given: Option<&str>, configured: Option<Scope>)
 /// # Errors
 /// It is shorter than the servers need to agree on a new leader.
 pub(in crate::cli) fn ttl_ms(given: Option<&str>, fence_ms: Option<u64>) -> Result<u64> {
-    let Some(text) = given else {
-        let fenced_ms = fence_ms.map_or(0, |ms| ms + ms / 10 + FENCE_MORE_MS);
-        return Ok(TTL_DEFAULT_MS.max(fenced_ms));
-    };
-    match parse_ttl(text)? {
-        ms if ms < TTL_MIN_MS => Err(Error::usage(format!(
-            "the TTL {text:?} is too short for the cluster: it is at least {}",
-            format_duration(TTL_MIN_MS)
-        ))
-        .hint("its servers may need ten seconds to agree on a new leader")),
-        ms => Ok(ms),
-    }
+    let fenced_ms = fence_ms.map_or(0, |ms| ms + ms / 10 + FENCE_MORE_MS);
+    given.map_or_else(|| Ok(TTL_DEFAULT_MS.max(fenced_ms)), ttl_ms_of)
 }
 
 /// Refuses what no lease of the cluster can have.

@@ -34,8 +34,19 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A freshly installed machine; `None`, and a word about it, where none can be booted.
+    /// A machine with our binary and units; `None`, and a word about it, where none can be booted.
     pub fn installed(test: &str) -> Option<Machine> {
+        let mut machine = Machine::bare(test)?;
+        machine.copy(Path::new(env!("CARGO_BIN_EXE_zeta")), "usr/local/bin/zeta");
+        let node = "node-b00710".parse().unwrap();
+        let installed = install(&machine.root(), &Setting::default(), Some(&node), false).unwrap();
+        let mut next = installed.next.into_iter();
+        machine.next = next.find(|line| line.contains("daemon-reload")).unwrap();
+        Some(machine)
+    }
+
+    /// A machine that has never seen zeta; `None`, and a word about it, where none can be booted.
+    pub fn bare(test: &str) -> Option<Machine> {
         let Some(tree) = std::env::var_os("ZETA_BOOT_TREE").map(PathBuf::from) else {
             skip(test, "no tree to boot: 'cargo xtask test' makes it, as root");
             return None;
@@ -45,16 +56,9 @@ impl Machine {
         for dir in ["upper", "work", "merged"] {
             std::fs::create_dir(sandbox.dir.join(dir)).unwrap();
         }
-        let mut machine = Machine { sandbox, next: String::new() };
-        let root = machine.root();
-        std::fs::create_dir_all(root.join("usr/local/bin")).unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_zeta"), root.join("usr/local/bin/zeta")).unwrap();
-        let node = "node-b00710".parse().unwrap();
-        let installed = install(&root, &Setting::default(), Some(&node), false).unwrap();
-        let mut next = installed.next.into_iter();
-        machine.next = next.find(|line| line.contains("daemon-reload")).unwrap();
+        let machine = Machine { sandbox, next: String::new() };
         machine.write("etc/systemd/system/zeta-end.service", END, 0o644);
-        let wants = root.join("etc/systemd/system/default.target.wants");
+        let wants = machine.root().join("etc/systemd/system/default.target.wants");
         std::fs::create_dir_all(&wants).unwrap();
         std::os::unix::fs::symlink("../zeta-end.service", wants.join("zeta-end.service")).unwrap();
         Some(machine)
@@ -63,6 +67,13 @@ impl Machine {
     /// What was written onto the machine's disk.
     pub fn root(&self) -> PathBuf {
         self.sandbox.dir.join("upper")
+    }
+
+    /// Puts a file of ours onto the machine's disk.
+    pub fn copy(&self, from: &Path, path: &str) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(from, &path).unwrap();
     }
 
     pub fn write(&self, path: &str, text: &str, mode: u32) {
@@ -91,6 +102,11 @@ impl Machine {
 
     /// Boots, runs a script when all is up, and ends; what the script printed.
     pub fn boot(&self, script: &str, options: &[&str]) -> String {
+        self.boot_within(script, options, BOOT)
+    }
+
+    /// The same, for a script that takes its time.
+    pub fn boot_within(&self, script: &str, options: &[&str], limit: Duration) -> String {
         self.write("zeta-end.sh", script, 0o755);
         let dir = &self.sandbox.dir;
         let _ = std::fs::remove_file(self.root().join("zeta-end.out"));
@@ -119,7 +135,7 @@ impl Machine {
         command.args(options);
         // As on a real machine of today, whatever the one under it has.
         command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
-        let out: Out = run_within(&mut command, BOOT);
+        let out: Out = run_within(&mut command, limit);
         let said = std::fs::read_to_string(self.root().join("zeta-end.out"));
         said.unwrap_or_else(|_| panic!("the boot did not come to its end: {out:?}"))
     }

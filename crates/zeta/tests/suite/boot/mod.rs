@@ -8,5 +8,6 @@ mod agent;
 mod cluster;
 mod creds;
 mod machine;
+mod package;
 mod register;
 mod units;

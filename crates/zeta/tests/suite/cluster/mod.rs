@@ -8,7 +8,7 @@ mod fault;
 mod gate;
 mod init;
 mod join;
-mod lease;
+pub(crate) mod lease;
 mod login;
 mod mail;
 mod operator;
@@ -33,7 +33,7 @@ pub(crate) fn program(test: &str, found: Result<PathBuf, String>) -> Option<Path
 }
 
 /// Both programs, each with a name, as far as they are here.
-fn programs(test: &str) -> Vec<(&'static str, PathBuf)> {
+pub(crate) fn programs(test: &str) -> Vec<(&'static str, PathBuf)> {
     let all = [("debian", nats::debian()), ("newer", nats::newer())];
     all.into_iter().filter_map(|(name, found)| Some((name, program(test, found)?))).collect()
 }

@@ -42,6 +42,9 @@ fn the_page_shows_the_nodes_of_a_cluster_and_which_are_silent() {
     page.until(&format!("{}.includes('atlas 2 agents, 1 lease')", text("#cluster ul")));
     page.until(&format!("{}.includes('connected')", text("#cluster ul")));
     page.until("document.querySelectorAll('#cluster line[data-tone=live]').length === 3");
+    for fact in ["one server has all", "behind", "to send", "0 values, 0 messages"] {
+        page.until(&format!("{}.includes({})", text("#cluster dl"), json!(fact)));
+    }
     page.browser.prefer("light").unwrap();
     is_of_now(&picture_of(&mut page, "#cluster", "web-cluster.png"));
     // Its card is missing for four beats.

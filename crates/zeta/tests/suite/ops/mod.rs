@@ -6,6 +6,7 @@ mod complete;
 mod config;
 mod group;
 mod nix;
+pub mod packages;
 mod sandbox;
 mod shipped;
 mod tree;

@@ -1,5 +1,6 @@
 //! Leases of the cluster: the verbs on real servers, with a tree and an identity for each node.
 
+mod away;
 mod crowd;
 mod memory;
 mod scenes;
