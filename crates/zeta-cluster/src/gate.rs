@@ -10,10 +10,11 @@ use tokio::task::JoinSet;
 use zeta_core::cluster::subject::MAJOR;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
-use zeta_os::{host, temp_file};
+use zeta_os::host;
 
 use crate::api::Write;
 use crate::connection::Connection;
+use crate::identity;
 use crate::member::Member;
 use crate::trouble::Trouble;
 
@@ -115,7 +116,7 @@ pub(crate) fn pass(member: &Member, dir: &Path, replicas: u64) -> Result<()> {
     member.store().block(|connection| examine_or_judge(connection, replicas))??;
     // Without the file the next call proves it again.
     let kept = if known.len() + line.len() > PROVEN_MAX as usize { "" } else { &known };
-    let _ = temp_file::keep(&path, TEMP, format!("{kept}{line}").as_bytes());
+    let _ = identity::keep(&path, TEMP, format!("{kept}{line}").as_bytes());
     Ok(())
 }
 

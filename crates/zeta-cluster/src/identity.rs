@@ -1,15 +1,17 @@
 //! Which node this is in its cluster, and the key that says so.
 //!
-//! The directory of the identity outlives the boot and belongs to one user. It holds:
+//! The directory of the identity outlives the boot. It belongs to one user, or to the members of a
+//! group who share one tree: then it has the mode 2770, and they are one node. It holds:
 //!
 //! - `node.nk`: the seed of an nkey (`SU…`). It logs in to NATS and signs the node's records.
 //! - `identity`: the node, its cluster and its public key, as a record that is no secret.
 //! - `keys`: the public keys of nodes, see [`crate::keys`].
 
 use std::fmt;
+use std::fs::{Metadata, Permissions};
 use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nkeys::{KeyPair, KeyPairType};
@@ -85,8 +87,7 @@ impl Identity {
         fields.push_text("cluster", cluster.as_str());
         fields.push_text("public_key", &key.public_key());
         let path = dir.join(IDENTITY_FILE);
-        temp_file::keep(&path, TEMP, fields.render().as_bytes())
-            .map_err(|error| broken(&path, &error))?;
+        keep(&path, TEMP, fields.render().as_bytes()).map_err(|error| broken(&path, &error))?;
         Ok(Identity { node: node.clone(), cluster: cluster.clone(), dir: dir.to_owned(), key })
     }
 
@@ -135,9 +136,9 @@ pub fn find_key(path: &Path) -> Result<Option<KeyPair>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(broken(path, &error)),
     };
-    let mode = path.metadata().map_err(|error| broken(path, &error))?.mode();
-    if mode & 0o077 != 0 {
-        let why = format!("others may read or write it (mode {:04o})", mode & 0o7777);
+    let meta = path.metadata().map_err(|error| broken(path, &error))?;
+    if let Some(mode) = open_mode(path, &meta) {
+        let why = format!("others may read or write it (mode {mode:04o})");
         return Err(broken(path, &why)
             .hint("it needs the mode 0600; if another user read it already, make a new key"));
     }
@@ -172,7 +173,35 @@ fn make_key(path: &Path) -> std::io::Result<()> {
         path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")),
     )?;
     put_file(dir.as_fd(), name, format!("{seed}\n").as_bytes(), 0o600.into())?;
+    if name == SEED_FILE && is_of_group(path) {
+        std::fs::set_permissions(path, Permissions::from_mode(0o640))?;
+    }
     dir.sync_all()
+}
+
+/// Keeps a file beside the identity, which all who are this node may write.
+pub(crate) fn keep(path: &Path, prefix: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let mode = if is_of_group(path) { 0o660 } else { 0o600 };
+    temp_file::keep_with_mode(path, prefix, bytes, mode.into())
+}
+
+/// Reports whether the directory of a file is that of a group: its files get the group, and no
+/// other user has a right.
+fn is_of_group(path: &Path) -> bool {
+    let dir = path.parent().and_then(|dir| dir.metadata().ok());
+    dir.is_some_and(|dir| dir.mode() & 0o2777 == 0o2770)
+}
+
+/// The mode of a file with a secret, if more than may have rights. A group whose members are one
+/// node may read its seed: with their tree they have what it signs in their hands anyway.
+pub(crate) fn open_mode(path: &Path, meta: &Metadata) -> Option<u32> {
+    let dir = path.parent().and_then(|dir| dir.metadata().ok());
+    let of_group = path.file_name().is_some_and(|name| name == SEED_FILE)
+        && is_of_group(path)
+        && dir.is_some_and(|dir| dir.gid() == meta.gid());
+    let allowed = if of_group { 0o640 } else { 0o600 };
+    let mode = meta.mode() & 0o7777;
+    (mode & 0o077 & !allowed != 0).then_some(mode)
 }
 
 fn bound_otherwise(found: &Identity, node: &Label, cluster: &Id) -> Error {

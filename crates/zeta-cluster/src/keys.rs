@@ -17,7 +17,7 @@ use zeta_os::error::Result;
 use zeta_os::files::read_plain;
 use zeta_os::{flock, temp_file};
 
-use crate::identity::broken;
+use crate::identity::{self, broken};
 
 /// The name of the file.
 pub const KEYS_FILE: &str = "keys";
@@ -141,7 +141,7 @@ impl Keys {
         if text.len() as u64 > BYTES_MAX {
             return Ok(false);
         }
-        temp_file::keep(&self.path, TEMP, text.as_bytes())
+        identity::keep(&self.path, TEMP, text.as_bytes())
             .map_err(|error| broken(&self.path, &error))?;
         self.known.insert(node.clone(), (key.to_owned(), read));
         Ok(true)

@@ -1,6 +1,5 @@
 //! How a connection says who it is: the login in a file, and the certificates of TLS.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use async_nats::{Auth, AuthError, ConnectOptions};
@@ -9,11 +8,14 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
 use zeta_os::given_path;
 
+use crate::identity::open_mode;
 use crate::setting::{Setting, Tls};
 
 /// Most bytes of a file with a login, and of one with certificates.
 const CREDENTIALS_MAX: u64 = 16 * 1024;
 const CERTIFICATES_MAX: u64 = 1 << 20;
+/// How the first part of a `.creds` file begins.
+const JWT: &str = "-----BEGIN NATS USER JWT-----";
 /// Longest text that a server may have signed; those of NATS have 15 characters.
 const NONCE_MAX: usize = 64;
 
@@ -26,9 +28,15 @@ pub(crate) fn options(setting: &Setting) -> Result<ConnectOptions> {
     certify(options, &setting.tls)
 }
 
+/// Reports whether a file is a `.creds` file, the login of a server in operator mode.
+pub fn is_of_operator(path: &Path) -> bool {
+    let read = read_plain(path, CREDENTIALS_MAX);
+    read.is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(JWT))
+}
+
 fn log_in(path: &Path) -> Result<ConnectOptions> {
     let text = read_private("the credentials", path, CREDENTIALS_MAX)?;
-    if text.contains("-----BEGIN NATS USER JWT-----") {
+    if text.contains(JWT) {
         return ConnectOptions::new().credentials(&text).map_err(|_| unknown_form(path));
     }
     let line = text.trim();
@@ -108,8 +116,8 @@ fn has_pem(what: &str, path: &Path, text: &str, mark: &str) -> Result<()> {
 fn read_private(what: &str, path: &Path, max: u64) -> Result<String> {
     let bytes = read_plain(path, max).map_err(|error| wrong(what, path, &error))?;
     let meta = path.metadata().map_err(|error| wrong(what, path, &error))?;
-    if meta.mode() & 0o077 != 0 {
-        let why = format!("others may read or write it (mode {:04o})", meta.mode() & 0o7777);
+    if let Some(mode) = open_mode(path, &meta) {
+        let why = format!("others may read or write it (mode {mode:04o})");
         return Err(wrong(what, path, &why)
             .hint("it needs the mode 0600; if another user read it already, make a new one"));
     }

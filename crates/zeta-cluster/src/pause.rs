@@ -9,8 +9,9 @@ use zeta_core::record::{Fields, Text, parse};
 use zeta_core::time::Now;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
-use zeta_os::{given_path, host, temp_file};
+use zeta_os::{given_path, host};
 
+use crate::identity;
 use crate::member::Member;
 
 /// The name of the file, beside the identity.
@@ -43,7 +44,7 @@ pub(crate) fn is_over(member: &Member, dir: &Path) -> Result<bool> {
     if let Some(time_ns) = moment.time_ns {
         fields.push_number("time_ns", time_ns);
     }
-    temp_file::keep(&path, TEMP, fields.render().as_bytes()).map_err(|error| {
+    identity::keep(&path, TEMP, fields.render().as_bytes()).map_err(|error| {
         let shown = given_path::shown(&path);
         Error::new(Kind::Fault, format!("cannot write {shown}: {error}"))
     })?;

@@ -71,11 +71,16 @@ fn dir_of(path: &Path) -> &Path {
 /// Keeps a small file of its owner alone: on the disk, under its name, when this returns. Whatever
 /// had that name is replaced, a link too, and no link there is followed.
 pub fn keep(path: &Path, prefix: &str, bytes: &[u8]) -> std::io::Result<()> {
+    keep_with_mode(path, prefix, bytes, Mode::from_raw_mode(0o600))
+}
+
+/// As [`keep`], with this mode: the group of its directory may have rights, too.
+pub fn keep_with_mode(path: &Path, prefix: &str, bytes: &[u8], mode: Mode) -> std::io::Result<()> {
     private_dir(path)?;
     let name = path.file_name().ok_or(Errno::INVAL)?;
     let dir = openat(CWD, dir_of(path), DIRECTORY, Mode::empty())?;
     sweep(dir.as_fd(), prefix, path);
-    let temp = make(&dir, prefix, bytes, Mode::from_raw_mode(0o600))?;
+    let temp = make(&dir, prefix, bytes, mode)?;
     if let Err(errno) = renameat(&dir, temp.name.as_str(), &dir, name) {
         let _ = unlinkat(&dir, temp.name.as_str(), AtFlags::empty());
         return Err(errno.into());

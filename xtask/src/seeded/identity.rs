@@ -19,8 +19,8 @@ pub const BUGS: [Bug; 12] = [
     bug(
         "a seed that others can read is used",
         IDENTITY,
-        "    if mode & 0o077 != 0 {",
-        "    if mode & 0o007 != 0 {",
+        "(mode & 0o077 & !allowed != 0).then_some(mode)",
+        "(mode & 0o007 & !allowed != 0).then_some(mode)",
         CLUSTER_TESTS,
     ),
     bug(

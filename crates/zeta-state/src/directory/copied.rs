@@ -135,10 +135,13 @@ impl BridgeDir {
             Some(opened) => opened,
             None => {
                 let outer = tree.base.path.join(layout::CLUSTER);
-                publish_dir(tree.base.as_fd(), layout::CLUSTER, &tree.base, &outer)?;
-                if let Some(inner) = inner {
-                    let dir = BridgeDir::of_cluster(tree, None)?;
-                    publish_dir(dir.fd.as_fd(), inner, &tree.base, &outer.join(inner))?;
+                match inner {
+                    // In a group's tree root has made it, and nobody else may make it.
+                    Some(inner) => {
+                        let dir = BridgeDir::of_cluster(tree, None)?;
+                        publish_dir(dir.fd.as_fd(), inner, &tree.base, &outer.join(inner))?;
+                    }
+                    None => publish_dir(tree.base.as_fd(), layout::CLUSTER, &tree.base, &outer)?,
                 }
                 BridgeDir::find_cluster(tree, inner)?
                     .ok_or_else(|| Error::not_safe(&outer, "it vanishes at once"))?

@@ -2,16 +2,20 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::sandbox::{Done, Sandbox, run};
-use crate::support::{anchor_of, find, is_root, skip, test_name};
+use crate::cluster::bridge::Node;
+use crate::cluster::{nats, program};
+use crate::support::{anchor_of, find, is_root, skip, test_name, wait_for};
 
 /// Two members and an outsider; they need no line in `/etc/passwd`.
 const ALICE: &str = "64101";
 const BOB: &str = "64102";
 const MALLORY: &str = "64103";
+/// The user of the services, a member, too.
+const SERVICE: &str = "64104";
 
 /// A sandbox with a group of its own, which goes away with the test.
 struct GroupSandbox {
@@ -55,11 +59,16 @@ impl GroupSandbox {
 
     /// Makes a call as another user, a member of the group or not.
     fn by(&self, uid: &str, member: bool, args: &[&str]) -> Done {
+        Done::of(&mut self.call_by(uid, member, args))
+    }
+
+    fn call_by(&self, uid: &str, member: bool, args: &[&str]) -> Command {
         let gid = self.gid().to_string();
         let groups = if member { format!("--groups={gid}") } else { "--clear-groups".to_owned() };
         let mut call = Command::new("setpriv");
         call.args(["--reuid", uid, "--regid", uid, &groups]).arg(&self.binary).args(args);
-        Done::of(self.sandbox.dress(&mut call).env("USER", format!("user-{uid}")))
+        self.sandbox.dress(&mut call).env("USER", format!("user-{uid}"));
+        call
     }
 
     fn anchor(&self) -> PathBuf {
@@ -388,4 +397,61 @@ fn a_bus_of_one_user_beside_a_group_s_tree_is_refused_for_claims_and_found() {
     assert!(done.out.contains("bus.refused-"), "{}", done.out);
     sandbox.by(BOB, true, &["claim", "acquire", "B-1"]).expect(0);
     sandbox.by(ALICE, true, &["doctor"]).expect(0);
+}
+
+#[test]
+fn the_members_of_a_group_are_one_node_of_a_cluster() {
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else { return };
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    sandbox.init(&[]).expect(0);
+    let home = sandbox.sandbox.dir();
+    let server = nats::Server::start(&program, &home.join("server"), "").unwrap();
+    let dir = home.join("cluster");
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |file: &str| fs::metadata(dir.join(file)).unwrap().mode() & 0o7777;
+    fs::create_dir(&dir).unwrap();
+    chown(&dir, Some(SERVICE.parse().unwrap()), Some(sandbox.gid())).unwrap();
+    set_mode(&dir, 0o2770);
+    let url = server.url();
+    let text = format!("cluster_server = {url:?}\ncluster_dir = {dir:?}\n");
+    sandbox.sandbox.configure(&text);
+    sandbox.by(SERVICE, true, &["cluster", "init"]).expect(0);
+    sandbox.by(SERVICE, true, &["cluster", "join"]).expect(0);
+    let mut bridge = sandbox.call_by(SERVICE, true, &["cluster", "bridge"]);
+    let mut bridge = bridge.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let other = Node::new("node-b", &server).started();
+    other.sandbox.acquire(&["theirs", "--ttl", "10m"]);
+    let copy = sandbox.sandbox.tree().join("nodes/node-b/theirs.lock");
+    wait_for("the bridge has written what another machine has", || copy.exists());
+    let seen = sandbox.by(BOB, true, &["status", "--node", "node-b"]).expect(0);
+    assert!(seen.out.contains("theirs"), "{}", seen.out);
+    let acquire = ["lease", "acquire", "job", "--scope", "cluster"];
+    let token = sandbox.by(ALICE, true, &acquire).expect(0);
+    let renew = ["lease", "renew", "job", "--token", token.out.trim()];
+    sandbox.by(ALICE, true, &renew).expect(0);
+    let held = sandbox.by(BOB, true, &acquire).expect(3);
+    assert!(held.err.contains("user-64101"), "{}", held.err);
+    let release = ["lease", "release", "job", "--token", token.out.trim()];
+    sandbox.by(ALICE, true, &release).expect(0);
+    let exec = ["lease", "exec", "job", "--scope", "cluster", "--", "true"];
+    sandbox.by(BOB, true, &exec).expect(0);
+    let copy = sandbox.sandbox.tree().join("cluster/leases/job.lease");
+    let ended = || fs::read_to_string(&copy).is_ok_and(|text| text.contains("lease_end"));
+    wait_for("the bridge has seen the end of it", ended);
+    let status = sandbox.by(BOB, true, &["cluster", "status"]).expect(0);
+    assert!(status.out.contains(": connected since"), "{}", status.out);
+    // An outsider has no part in it, and neither has the group in the login of the administrator.
+    sandbox.by(MALLORY, false, &acquire).expect(7);
+    let line = sandbox.by(BOB, true, &["cluster", "join", "--key-only"]).expect(0).out;
+    let member = line.trim().replacen(' ', "=", 1);
+    sandbox.by(SERVICE, true, &["cluster", "config", "--member", &member]).expect(0);
+    assert_eq!(["node.nk", "identity", "admin.nk"].map(mode), [0o640, 0o660, 0o600]);
+    // A directory that all may search is none of a group.
+    set_mode(&dir, 0o2775);
+    let open = sandbox.by(ALICE, true, &acquire).expect(7);
+    assert!(open.err.contains("0640"), "{}", open.err);
+    bridge.kill().unwrap();
+    bridge.wait().unwrap();
 }
