@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use zeta_core::cluster::Id;
 use zeta_core::cluster::epoch::WIRE;
 use zeta_core::cluster::subject::Stream;
+use zeta_core::layout::RECORD_MAX;
 use zeta_core::overview::Quorum;
 use zeta_os::error::{Kind, Result};
 
@@ -21,6 +22,9 @@ use crate::trouble::Trouble;
 
 /// The first version that can write through to its disk before it answers.
 const CAN_SYNC: Version = Version(2, 10, 0);
+/// The first version that keeps what a full stream has. An older one drops the oldest values, though
+/// it was configured to refuse new ones.
+const REFUSES_NEW: Version = Version(2, 10, 0);
 /// A stream is called nearly full from this part on, in percent.
 const NEARLY_FULL: u64 = 80;
 
@@ -287,7 +291,7 @@ fn findings(
         findings.push(finding(None, "known_holes", text, hint));
     }
     for (stream, info) in stream::ALL.into_iter().zip(found) {
-        stream_findings(stream, info.as_ref(), replicas, &mut findings);
+        stream_findings(stream, info.as_ref(), replicas, version, &mut findings);
     }
     findings.sort_by_key(|finding| match finding.kind {
         Some(Kind::Unsafe) => 0,
@@ -309,6 +313,7 @@ fn stream_findings(
     stream: Stream,
     info: Option<&Info>,
     replicas: u64,
+    version: &str,
     findings: &mut Vec<Finding>,
 ) {
     let wrong = Some(Kind::Unsafe);
@@ -335,9 +340,20 @@ fn stream_findings(
         findings.push(finding(None, "replica_behind", text, hint));
     }
     let (bytes, room) = (info.bytes, info.max_bytes());
-    if room > 0 && bytes.saturating_mul(100) >= room.saturating_mul(NEARLY_FULL) {
+    if room > 0 && bytes.saturating_add(RECORD_MAX as u64) > room {
+        let text = format!("the stream {name} is full: it has {bytes} of {room} bytes");
+        let hint =
+            "zeta cluster compact removes what nobody needs; until then nothing new is taken";
+        findings.push(finding(wrong, "full", text, hint));
+    } else if room > 0 && bytes.saturating_mul(100) >= room.saturating_mul(NEARLY_FULL) {
         let text = format!("the stream {name} has {bytes} of {room} bytes");
-        let hint = "when it is full, no record of it changes any more";
+        let hint = match Version::parse(version).is_some_and(|version| version < REFUSES_NEW) {
+            true => {
+                "a server of this version drops its oldest values soon, with leases that are \
+                     held: zeta cluster compact removes what nobody needs"
+            }
+            false => "when it is full, nothing new is taken: zeta cluster compact makes room",
+        };
         findings.push(finding(None, "nearly_full", text, hint));
     }
 }
@@ -428,6 +444,13 @@ mod tests {
                 "2.15.1",
                 vec!["nearly_full"],
                 0,
+            ),
+            (
+                lease(|a| a["state"]["bytes"] = 67_108_000.into()),
+                Some(&meta),
+                "2.15.1",
+                vec!["full"],
+                7,
             ),
         ] {
             assert_eq!(words(&found, meta, version), (wanted, status), "{version}");

@@ -37,6 +37,10 @@ impl Trouble {
     pub const NO_MESSAGE: u64 = 10037;
     /// The stream has no room for more bytes.
     pub const FULL: u64 = 10077;
+    /// The server or the account has none, as on a full disk.
+    const NO_ROOM: [u64; 4] = [10002, 10023, 10028, 10047];
+    /// More is written to the stream than the server can take.
+    const TOO_MANY: u64 = 10167;
 
     /// Reports whether JetStream refused the request for this reason.
     pub fn is(&self, wanted: u64) -> bool {
@@ -46,6 +50,11 @@ impl Trouble {
     /// Reports whether too few servers are there to write.
     pub fn is_no_quorum(&self) -> bool {
         NO_LEADER.iter().any(|code| self.is(*code))
+    }
+
+    /// Reports whether nothing is taken now: there is no room, or too much is written.
+    pub fn is_full(&self) -> bool {
+        [Trouble::FULL, Trouble::TOO_MANY].iter().chain(&Trouble::NO_ROOM).any(|c| self.is(*c))
     }
 
     /// Makes an error of it; `doing` says what was tried ("cannot create the stream X").
@@ -88,6 +97,11 @@ const NO_LEADER: [u64; 2] = [10008, 10009];
 /// What the numbers of JetStream mean for a caller.
 fn advice(code: u64) -> (Kind, &'static str) {
     match code {
+        Trouble::TOO_MANY => (
+            Kind::Busy,
+            "repeat the call: more is written to this stream than the server can take, and \
+             'zeta cluster status' may say by whom",
+        ),
         code if NO_LEADER.contains(&code) => (
             Kind::Busy,
             "repeat the call: the servers have no leader now. If that lasts, there is no quorum: \
@@ -98,9 +112,10 @@ fn advice(code: u64) -> (Kind, &'static str) {
             (Kind::Unsafe, "one server alone keeps one replica: --replicas 1, or make a cluster")
         }
         10005 => (Kind::Unsafe, "more replicas than servers that have room: see --replicas"),
-        10002 | 10023 | 10028 | 10047 => (
+        code if Trouble::NO_ROOM.contains(&code) => (
             Kind::Unsafe,
-            "the server has too little room: raise max_file_store, or the limits of the account",
+            "the server has too little room: make room on its disk, or raise max_file_store, or the \
+             limits of the account",
         ),
         Trouble::FULL => (Kind::Unsafe, "the stream is full: 'zeta cluster status' shows how full"),
         Trouble::NO_STREAM => {

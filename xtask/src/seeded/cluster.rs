@@ -242,9 +242,30 @@ pub const BUGS: [Bug; 40] = [
     bug(
         "an older value of a lease is taken",
         "crates/zeta-core/src/cluster/lease/mod.rs",
-        "token < last || (token == last && is_over)",
-        "token < last && is_over",
+        "token < last\n            || token == last",
+        "token < last && known.epoch().is_none()\n            || token == last",
         &["-p", "zeta-core", "--lib", "a_value_of_a_lease_that_was_written_before"],
+    ),
+    bug(
+        "an older renewal is taken",
+        "crates/zeta-core/src/cluster/lease/mod.rs",
+        "one.renew_seq <= other.renew_seq",
+        "one.renew_seq > other.renew_seq.saturating_add(u64::MAX)",
+        &["-p", "zeta-core", "--lib", "a_value_of_a_lease_that_was_written_before"],
+    ),
+    bug(
+        "a node is ignored for what another hand writes in its name",
+        "crates/zeta-core/src/cluster/peer.rs",
+        "match (refused.add(reason, now_ms), writer) {",
+        "match (refused.add(reason, now_ms), Writer::Node) {",
+        &["-p", "zeta-core", "--lib", "a_peer_is_not_ignored"],
+    ),
+    bug(
+        "a flood of a peer has no limit",
+        "crates/zeta-core/src/cluster/peer.rs",
+        "self.taken < AT_ONCE * 1000",
+        "self.taken < u64::MAX",
+        &["-p", "zeta-core", "--lib", "a_peer_has_as_many_values_taken"],
     ),
     bug(
         "a record that is one too many is told as gone",

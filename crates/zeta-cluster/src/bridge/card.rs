@@ -113,6 +113,11 @@ impl Bridge<'_> {
                     }
                     match self.put_card(wire).await? {
                         Put::Stored(_) => return Ok(()),
+                        // What others have is read all the same; each beat tries again.
+                        Put::Full(why) => {
+                            self.fault(&format!("ZETA1_STATE takes no card now: {why}"));
+                            return Ok(());
+                        }
                         _ if tries < TRIES => {}
                         _ => return Err(End::Lost("the card of this node is not taken".into())),
                     }
@@ -198,8 +203,8 @@ impl Bridge<'_> {
         for _ in 0..TRIES {
             match self.put_card(wire).await? {
                 Put::Stored(_) => return Ok(()),
-                Put::Full => {
-                    self.fault("the stream ZETA1_STATE is full: this node cannot beat");
+                Put::Full(why) => {
+                    self.fault(&format!("ZETA1_STATE takes no beat now: {why}"));
                     return Ok(());
                 }
                 Put::Conflict | Put::Unknown => self.check_writer(wire).await?,

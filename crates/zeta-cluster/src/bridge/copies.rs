@@ -6,7 +6,7 @@ use zeta_core::cluster::Id;
 use zeta_core::cluster::card::Card;
 use zeta_core::cluster::copy::{self, About, copy_max, decide_observed};
 use zeta_core::cluster::envelope::{Trust, body_max};
-use zeta_core::cluster::peer::Refusals;
+use zeta_core::cluster::peer::{Follows, Pace, Refusals, Writer};
 use zeta_core::cluster::replay::{Mark, Order, judge_node, judge_record};
 use zeta_core::cluster::subject::{Item, Subject};
 use zeta_core::layout::{self, ENTRIES_MAX, RECORD_MAX};
@@ -18,6 +18,9 @@ use zeta_state::directory::copied::BridgeDir;
 use zeta_state::directory::tree::Tree;
 
 use crate::signer::Received;
+
+/// Why a value is refused that the key of its node did not sign.
+pub(super) const FORGED: &str = "its signature is not that of its node's key";
 
 /// Where and when copies are written.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +66,12 @@ pub(super) enum Taken {
     /// It is there already, or an older one.
     Known,
     /// It was refused, for this reason.
-    Refused(String),
+    Refused(Writer, String),
+}
+
+/// Whose fault a value is that breaks the rules.
+fn writer(value: &Received) -> Writer {
+    if value.trust.is_verified() { Writer::Node } else { Writer::Unknown }
 }
 
 /// The last value of a record.
@@ -87,12 +95,15 @@ struct Peer {
     /// that it took back; once it was read.
     last: Option<Option<Mark>>,
     refusals: Refusals,
+    pace: Pace,
 }
 
 /// All other nodes.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     peers: BTreeMap<Label, Peer>,
+    /// That of all nodes together whose keys are not known: names cost nothing.
+    strangers: Pace,
 }
 
 impl Copies {
@@ -104,9 +115,25 @@ impl Copies {
         }
     }
 
-    /// The peers of which something was refused.
-    pub(super) fn refused(&self) -> impl Iterator<Item = (&Label, &Refusals)> {
-        self.peers.iter().map(|(node, peer)| (node, &peer.refusals)).filter(|(_, r)| r.count > 0)
+    /// The peers, with what was refused of each, and how many values were passed over.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (&Label, &Refusals, u64)> {
+        self.peers.iter().map(|(node, peer)| (node, &peer.refusals, peer.pace.passed_over))
+    }
+
+    /// How many values of nodes whose keys are not known were passed over.
+    pub(super) fn strangers_passed_over(&self) -> u64 {
+        self.strangers.passed_over
+    }
+
+    /// Takes a value of a peer, if that has a turn now; `node` is none for a stranger. Else returns
+    /// how many of its values were passed over: a peer that writes more than this node can take
+    /// costs it no more than it can give.
+    pub(super) fn pass_over(&mut self, node: Option<&Label>, now_ms: u64) -> Option<u64> {
+        let pace = match node {
+            Some(node) => &mut self.peers.entry(node.clone()).or_default().pace,
+            None => &mut self.strangers,
+        };
+        (!pace.take(now_ms)).then_some(pace.passed_over)
     }
 
     /// How many peers there are, and how many records they have.
@@ -115,9 +142,15 @@ impl Copies {
         (self.peers.len(), self.peers.values().map(records).sum())
     }
 
-    /// Counts a refusal; true if the peer is ignored from now on.
-    pub(super) fn refuse(&mut self, node: &Label, reason: String, now_ms: u64) -> bool {
-        self.peers.entry(node.clone()).or_default().refusals.add(reason, now_ms)
+    /// Counts a refusal, and says what follows from it.
+    pub(super) fn refuse(
+        &mut self,
+        node: &Label,
+        writer: Writer,
+        reason: String,
+        now_ms: u64,
+    ) -> Follows {
+        self.peers.entry(node.clone()).or_default().refusals.add(writer, reason, now_ms)
     }
 
     /// Returns whether the values of a peer are ignored now.
@@ -163,7 +196,7 @@ impl Copies {
             }
             peer.remove(at.tree, node, item)?;
         } else if let Err(reason) = peer.write(at, item, value)? {
-            return Ok(Taken::Refused(reason));
+            return Ok(Taken::Refused(writer(value), reason));
         }
         let mark = if verified { Some(at.mark(value)) } else { before.mark };
         let known = Known { sequence: value.sequence, is_there, verified, mark };
@@ -239,9 +272,9 @@ impl Peer {
         item: &Item,
         value: &Received,
     ) -> Result<std::result::Result<Known, Taken>> {
-        let refused = |text: &str| Ok(Err(Taken::Refused(text.to_owned())));
+        let refused = |writer, text: &str| Ok(Err(Taken::Refused(writer, text.to_owned())));
         if value.trust == Trust::Forged {
-            return refused("its signature is not that of its node's key");
+            return refused(Writer::Unknown, FORGED);
         }
         let known = match self.known.get(item) {
             Some(known) if value.sequence <= known.sequence => return Ok(Err(Taken::Known)),
@@ -249,7 +282,7 @@ impl Peer {
             None => self.find_known(at, item, &value.envelope.node)?,
         };
         if value.trust == Trust::Unsigned && known.is_there && known.verified {
-            return refused("it is not signed, and the value before it is");
+            return refused(Writer::Unknown, "it is not signed, and the value before it is");
         }
         let order = match (known.mark, self.last.flatten()) {
             _ if !value.trust.is_verified() => Order::Newer,
@@ -259,7 +292,7 @@ impl Peer {
         };
         match order {
             Order::Newer if self.is_full(item, value) => {
-                refused("its node has more records than a node may have")
+                refused(writer(value), "its node has more records than a node may have")
             }
             Order::Newer => Ok(Ok(known)),
             Order::Older | Order::Replayed => {
@@ -268,7 +301,7 @@ impl Peer {
                 let known = Known { sequence: value.sequence, mark, ..known };
                 self.known.insert(item.clone(), known);
                 match order {
-                    Order::Replayed => refused("it is an older value, sent again"),
+                    Order::Replayed => refused(Writer::Unknown, "it is an older value, sent again"),
                     Order::Newer | Order::Older => Ok(Err(Taken::Known)),
                 }
             }

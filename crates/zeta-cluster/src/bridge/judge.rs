@@ -95,7 +95,9 @@ impl Bridge<'_> {
                 }
                 // Another node was faster: what it wrote is judged.
                 Put::Conflict | Put::Unknown => renewed = true,
-                Put::Full => return Err(End::Lost("the stream ZETA1_META is full".to_owned())),
+                Put::Full(why) => {
+                    return Err(End::Lost(format!("ZETA1_META takes nothing now: {why}")));
+                }
             }
         }
         Err(End::Lost("the record of the cluster changes all the time".to_owned()))

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use zeta_core::cluster::copy::{self, About, copy_max};
+use zeta_core::cluster::envelope::Trust;
 use zeta_core::cluster::lease::{Call, Entry, Observed, Op, Step, Terms, Write};
+use zeta_core::cluster::peer::Writer;
 use zeta_core::cluster::subject::{Stream, Subject};
 use zeta_core::evidence::{Age, Process, ProcessState, Processes, is_same_boot};
 use zeta_core::layout::{self, RECORD_MAX};
@@ -20,7 +22,7 @@ use zeta_state::directory::guard::{self, Section};
 use zeta_state::lease::cluster::deadline_of;
 use zeta_state::lease::{HolderSection, observe};
 
-use super::copies::Place;
+use super::copies::{FORGED, Place};
 use super::readable::Readable;
 use super::wire::{Put, Result, Wire};
 use super::{Bridge, Level};
@@ -37,6 +39,19 @@ const AGAIN: Duration = Duration::from_millis(20);
 struct Known {
     sequence: u64,
     entry: Entry,
+    /// The newest value that was taken, if this one is older and was sent again, or cannot be read.
+    newest: Option<Entry>,
+}
+
+impl Known {
+    fn newest(&self) -> &Entry {
+        self.newest.as_ref().unwrap_or(&self.entry)
+    }
+
+    /// It was refused as one that was sent again.
+    fn is_replayed(&self) -> bool {
+        self.newest.is_some() && self.entry != Entry::Unreadable
+    }
 }
 
 /// The leases that the store has.
@@ -89,28 +104,36 @@ impl Bridge<'_> {
     /// Takes a value of a lease: the copy that the short verbs read.
     pub(super) fn take_lease(&mut self, wire: &Wire, value: &Received) {
         let Subject::Lease { name, .. } = &value.subject else { return };
-        if self.leases.known.get(name).is_some_and(|known| known.sequence > value.sequence) {
+        let (sequence, node) = (value.sequence, &value.envelope.node);
+        let seen = self.leases.known.get(name).map(|known| (known.sequence, known.is_replayed()));
+        if seen.is_some_and(|(last, again)| last > sequence || (last == sequence && again)) {
             return;
         }
-        let (sequence, node) = (value.sequence, &value.envelope.node);
+        let is_new = seen.is_none_or(|(last, _)| last < sequence);
         // What its node did not sign holds the lease for a while, and frees nothing.
         let entry = match value.trust.is_verified() {
             true => Entry::read(&value.body, name, node),
             false => Entry::Unreadable,
         };
+        if value.trust == Trust::Forged && is_new {
+            self.refuse(node, Writer::Unknown, format!("the lease {name}: {FORGED}"));
+        }
         let copy = self.lease_copy(name);
         let known = self.known_lease(wire, name, copy.as_ref());
-        if let Some(entry) = known.filter(|known| entry.is_before(known)) {
-            // It is judged once.
-            self.leases.known.insert(name.clone(), Known { sequence, entry });
-            return self
-                .refuse(node, format!("it is an older value of the lease {name}, sent again"));
+        let again =
+            known.as_ref().is_some_and(|(last, known)| sequence > *last && entry.is_before(known));
+        let newest = known.filter(|_| again || entry == Entry::Unreadable).map(|(_, known)| known);
+        if again {
+            // It is judged once, and what comes after it must still be newer than what was known.
+            self.leases.known.insert(name.clone(), Known { sequence, entry, newest });
+            let reason = format!("it is an older value of the lease {name}, sent again");
+            return self.refuse(node, Writer::Unknown, reason);
         }
         if let (Some(token), Some(known)) = (entry.fencing_token(), &mut self.memory.known) {
             known.see_token(token.get());
         }
         let is_own = matches!(&entry, Entry::Grant(_, scope) if scope.node == self.own);
-        self.leases.known.insert(name.clone(), Known { sequence, entry });
+        self.leases.known.insert(name.clone(), Known { sequence, entry, newest });
         if is_own {
             self.leases.look_soon();
         }
@@ -128,20 +151,22 @@ impl Bridge<'_> {
         copy::read(&read.bytes, RECORD_MAX).ok()
     }
 
-    /// Returns what is known of a lease: by this run, or by the copy that one before it has left.
+    /// Returns the newest value of a lease that is known, and the number up to which it is: by this
+    /// run, or by the copy that one before it has left.
     fn known_lease(
         &self,
         wire: &Wire,
         name: &RecordName,
         copy: Option<&(About, Vec<u8>)>,
-    ) -> Option<Entry> {
+    ) -> Option<(u64, Entry)> {
         if let Some(known) = self.leases.known.get(name) {
-            return Some(known.entry.clone());
+            return Some((known.sequence, known.newest().clone()));
         }
         let (about, bytes) = copy?;
         let held = &wire.meta.held;
         let mark = about.mark(&held.cluster)?;
-        (mark.store_epoch == held.epoch).then(|| Entry::read(bytes, name, &about.node))
+        let entry = || (mark.sequence, Entry::read(bytes, name, &about.node));
+        (mark.store_epoch == held.epoch).then(entry)
     }
 
     fn write_lease_copy(
@@ -344,12 +369,12 @@ impl Bridge<'_> {
         match wire.write_lease(name, expected, body.as_bytes()).await? {
             Put::Stored(sequence) => {
                 self.tell_end(name, token, &entry);
-                self.leases.known.insert(name.clone(), Known { sequence, entry });
+                self.leases.known.insert(name.clone(), Known { sequence, entry, newest: None });
             }
             Put::Conflict => {}
             Put::Unknown => self.relist_soon(),
-            Put::Full => {
-                self.fault("the stream ZETA1_LEASE is full: an end of a lease waits");
+            Put::Full(why) => {
+                self.fault(&format!("ZETA1_LEASE takes no end of a lease now: {why}"));
                 self.leases.look_at = Some(Instant::now() + Duration::from_secs(1));
             }
         }

@@ -233,7 +233,7 @@ async fn answer(wire: &Wire, ask: Ask) -> Result<Answer> {
             Answer::Sending(match wire.write_message(&own, expected, left_ms, &body).await? {
                 Put::Stored(sequence) => Sending::Stored(sequence),
                 Put::Conflict | Put::Unknown => Sending::Doubtful,
-                Put::Full => Sending::Full,
+                Put::Full(_) => Sending::Full,
             })
         }
     })

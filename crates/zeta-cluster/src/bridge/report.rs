@@ -23,8 +23,11 @@ use crate::stream;
 
 /// Most bytes of the file that are read.
 const STATUS_MAX: usize = 64 * 1024;
-/// How the keys of refused values begin.
+/// How the keys begin of values that were refused of a node, of those that came in its name, and of
+/// those that were passed over.
 const REFUSED: &str = "refused_";
+const FORGED: &str = "forged_";
+const FLOOD: &str = "flood_";
 
 /// Another node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,17 +98,22 @@ impl Seen {
         is_same.then(|| behind(&store.streams, is_part, seen))
     }
 
-    /// What was refused of each node, at its place in the file: the node, how many, and why.
-    fn refused(&self) -> impl Iterator<Item = (String, u64, String)> + '_ {
+    /// What is listed of nodes under keys with such a beginning: the node, how many, and why.
+    fn listed(&self, word: &'static str) -> impl Iterator<Item = (String, u64, String)> + '_ {
         let fields = self.status.iter();
-        fields.flat_map(|fields| {
+        fields.flat_map(move |fields| {
             (0_usize..).map_while(move |at| {
-                let key = |what: &str| format!("{REFUSED}{at}_{what}");
+                let key = |what: &str| format!("{word}{at}_{what}");
                 let count = fields.number(&key("count")).unwrap_or(0);
                 let reason = fields.text(&key("reason")).unwrap_or_default();
                 Some((fields.text(&key("node"))?.into_owned(), count, reason.into_owned()))
             })
         })
+    }
+
+    /// How many values are listed of one node.
+    fn count(&self, word: &'static str, of: &Label) -> u64 {
+        self.listed(word).find(|(node, ..)| node == of.as_str()).map_or(0, |(_, count, _)| count)
     }
 }
 
@@ -146,12 +154,33 @@ pub fn add(object: &mut Object, seen: &Seen, store: &Status, ctx: &Context) {
         }
         object.text_if("machine_id", card.and_then(|card| card.seen.card.machine_id.as_deref()));
         object.number("records", peer.records);
-        let refused = seen.refused().find(|(node, ..)| node == peer.node.as_str());
-        object.number("refused", refused.map_or(0, |(_, count, _)| count));
+        object.number("refused", seen.count(REFUSED, &peer.node));
+        object.number("forged", seen.count(FORGED, &peer.node));
+        object.number("passed_over", seen.count(FLOOD, &peer.node));
         if let Some(card) = card {
             object.number("damaged", card.seen.card.damaged);
         }
     });
+}
+
+/// What the bridge did not take of other nodes, for people.
+fn add_refused(text: &mut String, seen: &Seen, fields: &Fields<'_>) {
+    for (word, of) in [(REFUSED, "refused  "), (FORGED, "forged   in the name of ")] {
+        for (node, count, reason) in seen.listed(word) {
+            let (node, reason) = (printable(&node), printable(&reason));
+            let _ = write!(text, "\n{of}{node}: {count} values, the last because {reason}");
+        }
+    }
+    let flood = seen.listed(FLOOD).map(|(node, count, _)| (printable(&node).into_owned(), count));
+    let strangers = fields.number("flood_of_strangers");
+    let strangers = strangers.map(|count| ("nodes whose keys are not known".to_owned(), count));
+    for (node, count) in flood.chain(strangers) {
+        let _ = write!(
+            text,
+            "\nflood    of {node}: {count} values were passed over, because more came than this \
+             bridge takes at once; they are read every 30 s"
+        );
+    }
 }
 
 /// The same for people; empty if there is nothing to say.
@@ -190,10 +219,7 @@ pub fn text(seen: &Seen, store: &Status, ctx: &Context) -> String {
             let left = count(left, "other node");
             let _ = write!(text, "\nfollow   {}; not followed: {left}", get("follow"));
         }
-        for (node, count, reason) in seen.refused() {
-            let (node, reason) = (printable(&node), printable(&reason));
-            let _ = write!(text, "\nrefused  {node}: {count} values, the last because {reason}");
-        }
+        add_refused(&mut text, seen, fields);
         if fields.raw("fault").is_some() {
             let count = fields.number("fault_count").unwrap_or(1);
             let _ =

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use zeta_core::cluster::card::BEAT_MS;
+use zeta_core::cluster::envelope::NODE;
 use zeta_core::cluster::epoch::decide_meta;
+use zeta_core::cluster::peer::{Follows, Writer};
 use zeta_core::cluster::subject::{Item, Stream, Subject};
 use zeta_core::name::Label;
 use zeta_core::record::printable;
@@ -37,6 +39,8 @@ const BEAT: Duration = Duration::from_millis(BEAT_MS);
 const AFTER_FAULT: Duration = Duration::from_secs(30);
 /// How often the streams are looked at, for people: that costs the servers a request for each.
 const LOOK: Duration = Duration::from_secs(60);
+/// When everything is read again after values were passed over, because a peer wrote too many.
+const AFTER_FLOOD: Duration = Duration::from_secs(30);
 /// A connection that lasted so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
 
@@ -269,9 +273,36 @@ impl Bridge<'_> {
             self.relist_soon();
         }
         match arrived.value {
-            Some(stored) => self.take_stored(wire, stored),
-            None => Ok(()),
+            Some(stored) if self.has_turn(wire, &stored) => self.take_stored(wire, stored),
+            Some(_) | None => Ok(()),
         }
+    }
+
+    /// Returns whether a value of the feed is taken now. What is passed over is read with all
+    /// others in a while.
+    fn has_turn(&mut self, wire: &Wire, stored: &Stored) -> bool {
+        let node = match Subject::parse(&stored.subject) {
+            Ok(Subject::State { node, .. } | Subject::Lease { node: Some(node), .. }) => Some(node),
+            // All nodes write it.
+            Ok(Subject::Lease { node: None, .. }) => named_writer(stored),
+            Ok(Subject::Bus(_) | Subject::Meta) | Err(_) => return true,
+        };
+        if node.as_ref() == Some(&self.own) {
+            return true;
+        }
+        let known = node.filter(|node| wire.signer.keys().of(node).is_some());
+        let Some(passed_over) = self.copies.pass_over(known.as_ref(), boot_ms()) else {
+            return true;
+        };
+        if passed_over == 1 {
+            let whose =
+                known.map_or("nodes whose keys are not known".to_owned(), |n| n.to_string());
+            let text = "more values at once than are taken: they are read every 30 s";
+            (self.log)(Level::Warning, &format!("{whose}: {text}"));
+        }
+        self.tell_soon();
+        self.relist_at = self.relist_at.min(Instant::now() + AFTER_FLOOD);
+        false
     }
 
     /// Takes a value: a copy, a lease, a message, or the record of the cluster.
@@ -321,8 +352,9 @@ impl Bridge<'_> {
                 Ok((!ignored).then_some(value))
             }
             Err((Some(node), _)) if self.copies.is_ignored(&node, now_ms) => Ok(None),
+            // What breaks the rules of its form shows no signature.
             Err((Some(node), dropped)) => {
-                self.refuse(&node, dropped.to_string());
+                self.refuse(&node, Writer::Unknown, dropped.to_string());
                 Ok(None)
             }
             Err((None, dropped)) => {
@@ -332,10 +364,18 @@ impl Bridge<'_> {
         }
     }
 
-    pub(super) fn refuse(&mut self, node: &Label, reason: String) {
-        (self.log)(Level::Warning, &format!("a value of {node} is refused: {reason}"));
+    pub(super) fn refuse(&mut self, node: &Label, writer: Writer, reason: String) {
         self.tell_soon();
-        if self.copies.refuse(node, reason, boot_ms()) {
+        let of = match writer {
+            Writer::Node => "of",
+            Writer::Unknown => "in the name of",
+        };
+        let line = format!("a value {of} {node} is refused: {reason}");
+        let follows = self.copies.refuse(node, writer, reason, boot_ms());
+        if follows != Follows::Counted {
+            (self.log)(Level::Warning, &line);
+        }
+        if follows == Follows::Ignored {
             (self.log)(
                 Level::Error,
                 &format!("{node} sends too much that is refused: it is ignored for 10 min"),
@@ -359,7 +399,9 @@ impl Bridge<'_> {
         match self.copies.take(at, item, value) {
             Ok(Taken::Written) => self.status.taken += 1,
             Ok(Taken::Known) => {}
-            Ok(Taken::Refused(reason)) => self.refuse(&value.envelope.node, reason),
+            Ok(Taken::Refused(writer, reason)) => {
+                self.refuse(&value.envelope.node, writer, reason);
+            }
             Err(error) => self.missed(&error),
         }
     }
@@ -384,6 +426,12 @@ impl Bridge<'_> {
             _ => Err(End::Again("the record of the cluster has changed".to_owned())),
         }
     }
+}
+
+/// The node that a value names as its writer, where its subject names none.
+fn named_writer(stored: &Stored) -> Option<Label> {
+    let named = stored.headers.iter().find(|(name, _)| name == NODE);
+    named.and_then(|(_, node)| node.parse().ok())
 }
 
 /// Waits until a signal asks this process to end.

@@ -153,13 +153,19 @@ impl Bridge<'_> {
                 self.sent.insert(item, stored);
                 Ok(true)
             }
-            Put::Full => {
-                self.fault("the stream ZETA1_STATE is full: records of this node wait");
+            Put::Full(why) => {
+                self.fault(&format!("ZETA1_STATE takes no records now: {why}"));
                 Ok(false)
             }
             Put::Conflict | Put::Unknown => {
-                let what = if put == Put::Conflict { "was refused" } else { "has no answer" };
-                (self.log)(Level::Notice, &format!("a write of {subject} {what}"));
+                match put {
+                    Put::Conflict => {
+                        let text = format!("a write of {subject} was refused");
+                        (self.log)(Level::Notice, &text);
+                    }
+                    // A server whose disk is full says nothing, and reads go on.
+                    _ => self.fault("writes to ZETA1_STATE have no answer: is a disk full there?"),
+                }
                 self.check_writer(wire).await?;
                 self.read_again(wire, item).await?;
                 self.send_at = Some(Instant::now());

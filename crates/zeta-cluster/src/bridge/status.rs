@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use zeta_core::cluster::peer::Refused;
 use zeta_core::layout;
+use zeta_core::name::Label;
 use zeta_core::overview::Quorum;
 use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
@@ -171,14 +173,32 @@ impl Bridge<'_> {
     }
 
     fn render_faults(&self, fields: &mut Fields<'_>) {
-        for (at, (node, refusals)) in self.copies.refused().take(REFUSED_MAX).enumerate() {
-            let ignored_ms = refusals.ignored_ms(super::send::boot_ms());
-            fields.push_text(&format!("refused_{at}_node"), node.as_str());
-            fields.push_number(&format!("refused_{at}_count"), refusals.count);
-            fields.push_text(&format!("refused_{at}_reason"), &refusals.reason);
-            if let Some(ignored_ms) = ignored_ms {
+        let now_ms = super::send::boot_ms();
+        let told = |fields: &mut Fields<'_>, key: &str, node: &Label, refused: &Refused| {
+            fields.push_text(&format!("{key}_node"), node.as_str());
+            fields.push_number(&format!("{key}_count"), refused.count);
+            fields.push_text(&format!("{key}_reason"), &refused.reason);
+        };
+        let peers = || self.copies.refused();
+        let own = peers().filter(|(_, refusals, _)| refusals.own.count > 0);
+        for (at, (node, refusals, _)) in own.take(REFUSED_MAX).enumerate() {
+            told(fields, &format!("refused_{at}"), node, &refusals.own);
+            if let Some(ignored_ms) = refusals.ignored_ms(now_ms) {
                 fields.push_number(&format!("refused_{at}_ignored_ms"), ignored_ms);
             }
+        }
+        let forged = peers().filter(|(_, refusals, _)| refusals.forged.count > 0);
+        for (at, (node, refusals, _)) in forged.take(REFUSED_MAX).enumerate() {
+            told(fields, &format!("forged_{at}"), node, &refusals.forged);
+        }
+        let flood = peers().filter(|(_, _, passed_over)| *passed_over > 0);
+        for (at, (node, _, passed_over)) in flood.take(REFUSED_MAX).enumerate() {
+            fields.push_text(&format!("flood_{at}_node"), node.as_str());
+            fields.push_number(&format!("flood_{at}_count"), passed_over);
+        }
+        let strangers = self.copies.strangers_passed_over();
+        if strangers > 0 {
+            fields.push_number("flood_of_strangers", strangers);
         }
         if let Some((text, count, us)) = &self.status.fault {
             fields.push_text("fault", text);

@@ -60,8 +60,8 @@ pub(super) enum Put {
     Conflict,
     /// It may be stored, or may still be: read the subject.
     Unknown,
-    /// The stream has no room.
-    Full,
+    /// The stream, or its server, takes nothing now, for this reason.
+    Full(String),
 }
 
 /// A connection, and the keys of this node.
@@ -192,7 +192,7 @@ impl Wire {
             Err(trouble) if Trouble::CONFLICTS.iter().any(|code| trouble.is(*code)) => {
                 Ok(Put::Conflict)
             }
-            Err(trouble) if trouble.is(Trouble::FULL) => Ok(Put::Full),
+            Err(trouble) if trouble.is_full() => Ok(Put::Full(trouble.to_string())),
             Err(Trouble::Unknown(_)) => Ok(Put::Unknown),
             Err(trouble) => Err(trouble.into()),
         }

@@ -165,14 +165,22 @@ impl Entry {
         }
     }
 
-    /// Returns whether this value was written before another one of the same epoch: tokens only
-    /// grow, and after the end of a grant comes a higher token. So it was sent again.
+    /// Returns whether this value, which came after another one of the same epoch, was written
+    /// before it: tokens only grow, each renewal of a grant has a higher number, and after its end
+    /// comes a higher token. So it was sent again.
     pub fn is_before(&self, known: &Entry) -> bool {
         let (Some(token), Some(last)) = (self.fencing_token(), known.fencing_token()) else {
             return false;
         };
-        let is_over = matches!((self, known), (Entry::Grant(..), Entry::End(_)));
-        token < last || (token == last && is_over)
+        token < last
+            || token == last
+                && match (self, known) {
+                    (Entry::Grant(one, _), Entry::Grant(other, _)) => {
+                        one.renew_seq <= other.renew_seq
+                    }
+                    (Entry::Grant(..), _) => true,
+                    _ => false,
+                }
     }
 
     fn scope(&self) -> Option<&Scope> {

@@ -107,11 +107,13 @@ fn held(why: HeldWhy, rest_ms: u64) -> Standing {
 
 #[test]
 fn a_value_of_a_lease_that_was_written_before_another_is_known() {
-    let grant = |token: u64| {
+    let renewed = |token: u64, renew_seq: u64| {
         let mut record = record_of(&grant_of("node-b", "boot-b"));
         record.fencing_token = FencingToken::new(token).unwrap();
+        record.renew_seq = renew_seq;
         Entry::Grant(Box::new(record), terms().scope())
     };
+    let grant = |token: u64| renewed(token, 0);
     let over = |token: u64| {
         let Entry::End(mut end) = end(How::Released) else { panic!() };
         end.fencing_token = FencingToken::new(token).unwrap();
@@ -122,8 +124,12 @@ fn a_value_of_a_lease_that_was_written_before_another_is_known() {
         (over(7), grant(8), true),
         (grant(8), over(8), true),
         // A renewal, an end, and the next grant.
-        (grant(8), grant(8), false),
-        (over(8), grant(8), false),
+        (renewed(8, 5), renewed(8, 4), false),
+        (over(8), renewed(8, 5), false),
+        // A renewal that is older, and one that was the last.
+        (renewed(8, 3), renewed(8, 4), true),
+        (renewed(8, 4), renewed(8, 4), true),
+        (renewed(8, 3), renewed(7, 4), false),
         (over(8), over(8), false),
         (grant(9), over(8), false),
         (grant(7), Entry::Unreadable, false),

@@ -5,6 +5,7 @@ mod attack;
 pub(crate) mod bridge;
 mod compact;
 mod fault;
+mod full;
 mod gate;
 mod init;
 mod join;

@@ -64,16 +64,23 @@ fn a_peer_that_floods_the_store_keeps_no_bridge_from_its_own_work() {
             let (server, b, ended) = (&server, &b, &ended);
             scope.spawn(move || {
                 let evil = Hostile::again("node-x", b, server);
+                let mut client = server.client().unwrap();
                 let mut at = 0;
                 while !ended.load(Ordering::Relaxed) {
                     at += 1;
-                    let subject = format!("zeta1.state.node-x.marker.w{writer}-{}", at % 500);
-                    evil.put(&subject, b"schema: 1\n", &[]);
+                    let name = format!("w{writer}-{}", at % 500);
+                    let subject = format!("zeta1.state.node-x.marker.{name}");
+                    // One writes what is right and signed.
+                    if writer == 0 {
+                        evil.write(&subject, &marker(&name, ""), |_| {});
+                        continue;
+                    }
+                    client.request(&subject, "schema: 1\n").unwrap();
                 }
             });
         }
         let flooded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            b.wait_until("it is ignored", |b| b.log().contains("node-x sends too much"));
+            b.wait_until("it is named", |b| b.status("flood_0_node") == "node-x");
             let (first, written) = (card("node-b"), b.status("written_boot_ns"));
             b.sandbox.ok(&["marker", "set", "mine", "note=here"]);
             b.wait_until("its own record is sent", |_| {
@@ -89,4 +96,10 @@ fn a_peer_that_floods_the_store_keeps_no_bridge_from_its_own_work() {
             std::panic::resume_unwind(panic);
         }
     });
+    let shown = b.sandbox.ok(&["cluster", "status", "--server", &server.url()]);
+    assert!(shown.contains("\nflood    of node-x: "), "{shown}");
+    // It is told as what it is, and the node itself is still heard.
+    assert!(shown.contains("\nforged   in the name of node-x: "), "{shown}");
+    evil.write("zeta1.state.node-x.marker.last", &marker("last", ""), |_| {});
+    b.wait_until("it is heard", |b| b.read("node-x", "last.marker").is_some());
 }

@@ -49,7 +49,8 @@ fn an_old_value_that_is_sent_again_changes_nothing_also_after_a_restart() {
         b.wait_until("all are refused", |b| b.log().matches(REFUSED).count() == 4);
         assert_eq!(copies(&b), before);
         assert_eq!(b.read("node-x", "gone.marker"), None);
-        b.wait_until("it is named", |b| b.status("refused_0_reason").contains("sent again"));
+        b.wait_until("it is named", |b| b.status("forged_0_reason").contains("sent again"));
+        assert_eq!(b.status("refused_0_node"), "", "the node itself sent nothing again");
         // Once it was refused, it is still refused by the next run.
         b.stop(Signal::KILL);
         b.start();
@@ -97,7 +98,7 @@ fn an_old_value_of_a_lease_that_is_sent_again_changes_no_copy() {
     let Some(program) = program(test_name!(), nats::newer()) else { return };
     let sandbox = Sandbox::new();
     let server = cluster(&program, &sandbox);
-    let a = Node::new("node-a", &server).started();
+    let mut a = Node::new("node-a", &server).started();
     let mut b = Node::new("node-b", &server).started();
     let evil = Hostile::new("node-x", &b, &server);
     let granted = run(&mut verb(&a, None, &["lease", "acquire", "job", "--scope", "cluster"]));
@@ -105,16 +106,31 @@ fn an_old_value_of_a_lease_that_is_sent_again_changes_no_copy() {
     let subject = "zeta1.lease.job.node-a";
     let grant = evil.last(subject);
     b.wait_until("it came", |b| value(&b.lease_copy("job"), "kind") == "lease");
-    let args = ["lease", "release", "job", "--token", granted.out.trim()];
+    // Renewals have the same token.
+    let token = granted.out.trim();
+    let renew = ["lease", "renew", "job", "--token", token];
+    assert_eq!(run(&mut verb(&a, None, &renew)).status, 0);
+    let first = evil.last(subject);
+    assert_eq!(run(&mut verb(&a, None, &renew)).status, 0);
+    let renewed = |b: &Node| value(&b.lease_copy("job"), "renew_seq");
+    b.wait_until("its renewal came", |b| renewed(b) == "2");
+    let told = |b: &Node| b.log().matches("older value of the lease job").count();
+    for (number, old) in [(1, &grant), (2, &first), (3, &grant)] {
+        evil.send(old);
+        b.wait_until("it is refused", |b| told(b) == number);
+    }
+    assert_eq!(renewed(&b), "2");
+    assert_eq!(b.status("refused_0_node"), "", "the node itself sent nothing again");
+    let args = ["lease", "release", "job", "--token", token];
     assert_eq!(run(&mut verb(&a, None, &args)).status, 0);
     b.wait_until("its end came", |b| value(&b.lease_copy("job"), "kind") == "lease_end");
+    // Its bridge would write the end again.
+    a.stop(Signal::TERM);
     let before = b.lease_copy("job");
     evil.send(&grant);
-    b.wait_until("it is refused", |b| b.log().contains("older value of the lease job"));
+    b.wait_until("it is refused", |b| told(b) == 4);
     b.stop(Signal::KILL);
     b.start();
-    b.wait_until("it is refused again", |b| {
-        b.log().matches("older value of the lease job").count() == 2
-    });
+    b.wait_until("it is refused again", |b| told(b) == 5);
     assert_eq!(b.lease_copy("job"), before);
 }
