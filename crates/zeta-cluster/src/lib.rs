@@ -49,5 +49,6 @@ pub mod trouble;
 pub use account::Account;
 pub use api::{Stored, Write};
 pub use follow::Follow;
+pub use login::is_of_operator;
 pub use monitor::Monitors;
 pub use setting::{AddressError, Servers, Setting, Tls};

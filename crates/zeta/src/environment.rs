@@ -135,8 +135,7 @@ pub fn cluster(
         Error::usage("no server of a cluster is named")
             .hint("name it: --server nats://HOST:4222, or cluster_server in the configuration")
     })?;
-    let credentials = credentials.or_else(|| path("ZETA_CLUSTER_CREDENTIALS"));
-    let credentials = credentials.or_else(|| config.cluster_credentials.clone());
+    let credentials = credentials.or_else(|| cluster_credentials(config));
     let key = || Some(cluster_dir(config).ok()?.join(SEED_FILE)).filter(|key| key.exists());
     let credentials = credentials.or_else(key);
     let tls = Tls {
@@ -145,6 +144,11 @@ pub fn cluster(
         key: path("ZETA_CLUSTER_KEY").or_else(|| config.cluster_key.clone()),
     };
     Ok(Setting { servers, credentials, tls })
+}
+
+/// Returns the file with the login that the environment or the configuration names.
+pub fn cluster_credentials(config: &Config) -> Option<PathBuf> {
+    path("ZETA_CLUSTER_CREDENTIALS").or_else(|| config.cluster_credentials.clone())
 }
 
 /// Opens the leases of the cluster, for the first verb that touches one.

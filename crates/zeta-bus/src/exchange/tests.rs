@@ -511,6 +511,25 @@ fn a_message_of_another_node_is_unread_until_its_recipient_reads_it() {
 }
 
 #[test]
+fn nothing_is_behind_in_a_stream_that_has_no_messages() {
+    let dir = Dir::new();
+    let node = Node::new(&dir, "node-a");
+    // The number with which a stream was made.
+    let mut store = Store { last: 1_796_032_736_230_225, ..store_of(Vec::new()) };
+    let mut exchange = node.open();
+    exchange.look().unwrap();
+    let mut line = Line { node: node.name.clone(), store: &mut store };
+    let mut asked = 0;
+    while let Some(ask) = exchange.ask().unwrap() {
+        asked += 1;
+        assert!(asked < 100, "it asks for ever");
+        let answer = line.answer(ask);
+        exchange.answer(answer).unwrap();
+    }
+    assert_eq!((exchange.state().last, exchange.state().cursor), (0, 0));
+}
+
+#[test]
 fn one_process_at_a_time_has_the_exchange_of_a_bus() {
     let dir = Dir::new();
     let a = Node::new(&dir, "node-a");

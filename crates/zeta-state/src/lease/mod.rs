@@ -107,12 +107,14 @@ pub struct LostTo {
     pub broken: Option<Fields<'static>>,
     /// What is known of the grant.
     pub past: Past,
+    /// Its token, where it is known: its own record may still stand.
+    pub token: Option<FencingToken>,
 }
 
 impl LostTo {
     /// Makes a loss about which the guard keeps no note.
     pub fn new(lease: &RecordName, lost: Lost) -> LostTo {
-        LostTo { lease: lease.clone(), lost, broken: None, past: Past::Granted }
+        LostTo { lease: lease.clone(), lost, broken: None, past: Past::Granted, token: None }
     }
 
     /// Makes the loss of a lease in a tree, or a node, that is not there.
@@ -449,7 +451,7 @@ fn lost_to(
     let peeked = guard::peek(base, node, &layout::lease_file(lease));
     let (highest, note) = peeked.unwrap_or_default();
     let past = judge_past(&lost, token, highest);
-    LostTo { lease: lease.clone(), lost, broken: note_of(note, token), past }
+    LostTo { lease: lease.clone(), lost, broken: note_of(note, token), past, token: Some(token) }
 }
 
 /// Parses the note of a break, if it is about this grant.

@@ -13,12 +13,13 @@ use zeta_cluster::identity::{Identity, find_or_make_key};
 use zeta_cluster::join::{self, Joined};
 use zeta_cluster::keys::{Keys, is_public_key};
 use zeta_cluster::server_config::{self, Wanted};
-use zeta_cluster::{after_loss, init, report, status};
+use zeta_cluster::{after_loss, init, is_of_operator, report, status};
 use zeta_core::cluster::compact::Asked;
 use zeta_core::cluster::lease::TTL_MIN_MS;
 use zeta_core::name::Label;
 use zeta_core::time::parse_duration;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::given_path;
 
 use self::args::{CompactArgs, ConfigArgs, InitArgs, JoinArgs, StatusArgs};
 use super::{Call, Noun, Verb, needs_verb, run_verb};
@@ -192,6 +193,20 @@ fn own_node(call: &Call) -> Result<Label> {
     }
 }
 
+/// A server with an operator takes no account from its configuration.
+fn refuse_operator(call: &Call) -> Result<()> {
+    let login = environment::cluster_credentials(call.config()?);
+    let Some(path) = login.filter(|path| is_of_operator(path)) else { return Ok(()) };
+    let shown = given_path::shown(&path);
+    let text = format!(
+        "{shown} is the login of a server in operator mode, which takes no accounts from its \
+         configuration: its operator signs them"
+    );
+    Err(Error::new(Kind::Unsafe, text)
+        .hint("what that means for the nodes: docs/use/cluster.md, 'Operator mode'")
+        .hint("to print a configuration for servers without an operator, name no such login"))
+}
+
 fn run_config(call: &Call) -> Result<u8> {
     let args: ConfigArgs = call.args()?;
     let mut nodes = match &args.nodes {
@@ -205,6 +220,7 @@ fn run_config(call: &Call) -> Result<u8> {
         })?;
     }
     server_config::check_nodes(&nodes)?;
+    refuse_operator(call)?;
     let admin = match args.admin {
         Some(key) if is_public_key(&key) => key,
         file => {

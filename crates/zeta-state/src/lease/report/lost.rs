@@ -1,5 +1,6 @@
 //! The loss of a lease, as an error: which process has it now, and what to do.
 
+use zeta_core::evidence::ProcessState;
 use zeta_core::json::Object;
 use zeta_core::lease::joint::slots_of;
 use zeta_core::lease::{Observed, Past};
@@ -81,6 +82,11 @@ fn what_is_there(lost: &LostTo, ctx: &Context) -> String {
         Some(Observed::Foreign { .. }) => "a record of another program is in its place".to_owned(),
         // Its other holders stand beside the caller, and not in its place.
         Some(Observed::Ours(by, ..)) if slots_of(&by).is_some() => "its record is gone".to_owned(),
+        // Its own: another machine may have the lease by now, and no record here says which one.
+        Some(Observed::Ours(by, _, life)) if lost.token == Some(by.fencing_token) => match life {
+            ProcessState::Dead => "its processes have ended".to_owned(),
+            _ => "it was not renewed before its time was over".to_owned(),
+        },
         Some(Observed::Ours(by, ..)) => {
             format!("{} holds it with token {}", holder(&by), by.fencing_token)
         }

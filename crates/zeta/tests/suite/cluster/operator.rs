@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::nats::Server;
 use super::programs;
-use crate::support::{Out, Sandbox, run, test_name};
+use crate::support::{Out, Sandbox, run, run_within, test_name};
 
 /// Signs claims about `subject`.
 fn jwt(by: &KeyPair, subject: &KeyPair, name: &str, expires: Option<u64>, nats: &Value) -> String {
@@ -137,6 +137,41 @@ fn a_creds_file_is_a_login_of_a_server_in_operator_mode() {
             assert!(out.err.contains(part) && out.err.contains("->"), "{name}: {part}: {out:?}");
             let seed = good.lines().find(|line| line.starts_with("SU")).unwrap();
             assert!(!out.err.contains(seed), "{out:?}");
+        }
+    }
+}
+
+#[test]
+fn accounts_of_a_configuration_are_refused_where_an_operator_signs_them() {
+    for (name, program) in programs(test_name!()) {
+        let (sandbox, operator) = (Sandbox::new(), Operator::new());
+        let member = format!("node-a={}", KeyPair::new_user().public_key());
+        let store = sandbox.dir.join("store").display().to_string();
+        let args = [
+            "cluster",
+            "config",
+            "--member",
+            &member,
+            "--store-dir",
+            &store,
+            "--listen",
+            "127.0.0.1:-1",
+        ];
+        let config = sandbox.ok(&args);
+        let file = sandbox.dir.join("nats.conf");
+        // It would take the configuration, and then not start.
+        std::fs::write(&file, operator.config() + &config).unwrap();
+        let mut command = std::process::Command::new(&program);
+        let out = run_within(command.arg("-c").arg(&file), Duration::from_secs(60));
+        assert_ne!(out.status, 0, "{name}: {out:?}");
+        assert!(out.err.contains("operators do not allow Accounts"), "{name}: {out:?}");
+        let login = sandbox.dir.join("user.creds");
+        std::fs::write(&login, operator.creds(None)).unwrap();
+        let mut command = sandbox.cmd(&args);
+        let out = run(command.env("ZETA_CLUSTER_CREDENTIALS", &login));
+        assert_eq!((out.status, out.out.as_str()), (7, ""), "{out:?}");
+        for part in ["operator mode", "user.creds", "docs/use/cluster.md"] {
+            assert!(out.err.contains(part), "{part}: {out:?}");
         }
     }
 }

@@ -24,8 +24,13 @@ impl Signer {
 
     /// Makes `NAME.pem` and `NAME.key`.
     fn sign(&self, dir: &Path, name: &str, is_over: bool) {
+        self.sign_for(dir, name, "127.0.0.1", is_over);
+    }
+
+    /// The same for another host.
+    fn sign_for(&self, dir: &Path, name: &str, host: &str, is_over: bool) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
         if is_over {
             params.not_after = rcgen::date_time_ymd(2020, 1, 1);
         }
@@ -49,6 +54,7 @@ fn a_connection_with_certificates_is_refused_without_tls_and_each_fault_is_named
         good.sign(dir, "server", false);
         good.sign(dir, "node", false);
         good.sign(dir, "old", true);
+        good.sign_for(dir, "named", "hub.lan", false);
         other.sign(dir, "foreign", false);
         let at = |file: &str| dir.join(file).display().to_string();
         let start = |certificate: &str| {
@@ -84,6 +90,9 @@ fn a_connection_with_certificates_is_refused_without_tls_and_each_fault_is_named
         let expired = start("old");
         let err = call(&expired.url(), "ca.pem", "node", 7);
         assert!(err.to_lowercase().contains("expired"), "{name}: {err}");
+        let named = start("named");
+        let err = call(&named.url(), "ca.pem", "node", 7);
+        assert!(err.contains("TLS") && err.contains("hub.lan"), "{name}: {err}");
         // A server without TLS, where certificates are named.
         let plain = Server::start(&program, &dir.join(format!("{name}-plain")), "").unwrap();
         call(&plain.url(), "ca.pem", "node", 7);
@@ -106,8 +115,19 @@ fn a_connection_with_certificates_is_refused_without_tls_and_each_fault_is_named
              cluster_key = \"{}\"\n",
             at("node.key")
         );
-        std::fs::write(config.join("config.toml"), text).unwrap();
+        std::fs::write(config.join("config.toml"), &text).unwrap();
         sandbox.ok(&["cluster", "join"]);
+        let lease = ["lease", "exec", "job", "--scope", "cluster", "--", "true"];
+        sandbox.ok(&lease);
+        // The certificate of this node has ended: the cluster is refused by name, by the bridge, too,
+        // and what is on this machine goes on.
+        let ended = text.replace("node.key", "old.key").replace("node.pem", "old.pem");
+        std::fs::write(config.join("config.toml"), ended).unwrap();
+        for call in [&lease as &[&str], &["cluster", "bridge"]] {
+            let out = sandbox.refused(call, 7);
+            assert!(out.err.contains("TLS") && out.err.contains("--cert"), "{name}: {out:?}");
+        }
+        sandbox.ok(&["lease", "exec", "job", "--", "true"]);
         std::fs::remove_dir_all(&config).unwrap();
     }
 }
