@@ -169,6 +169,7 @@ fn play(arena: &Arena, role: &str) -> Outcomes<u8> {
         ["hub"] => hub(arena),
         ["client", number, seed] => client::work(arena, number.parse()?, seed.parse()?).map(|()| 0),
         ["verbs", number, seed] => verbs::work(arena, number.parse()?, seed.parse()?).map(|()| 0),
+        ["compact", node] => verbs::compact(arena, node.parse()?).map(|()| 0),
         ["bridge", node] => verbs::bridge(arena, node.parse()?).map(|()| 0),
         ["watch", node] => watch::watch(arena, node.parse()?).map(|()| 0),
         _ => Err(format!("no such part: {role}").into()),

@@ -48,6 +48,8 @@ struct Nemesis<'a> {
     clients: Vec<(usize, Child)>,
     /// The bridges of the nodes, or what stands in for them.
     bridges: Vec<(usize, Child)>,
+    /// The administrator, who removes what nobody needs.
+    administrator: Option<Child>,
     undo: Vec<(Instant, Undo)>,
     dice: fastrand::Rng,
     generation: u64,
@@ -64,6 +66,7 @@ pub fn disturb(arena: &Arena, network: &Network) -> Outcomes<Done> {
         servers,
         clients: Vec::new(),
         bridges: Vec::new(),
+        administrator: None,
         undo: Vec::new(),
         dice: fastrand::Rng::with_seed(arena.seed),
         generation: 0,
@@ -172,7 +175,8 @@ impl Nemesis<'_> {
                 }
             }
         }
-        for (_, child) in &mut self.bridges {
+        let bridges = self.bridges.iter_mut().map(|(_, child)| child);
+        for child in bridges.chain(&mut self.administrator) {
             child.kill()?;
             child.wait()?;
         }
@@ -299,8 +303,9 @@ impl Nemesis<'_> {
         let (number, pid) = (*number, child.id());
         let is_stopped =
             self.undo.iter().any(|(_, undo)| matches!(undo, Undo::GoOnClient(p) if *p == pid));
-        match self.dice.u32(..11) {
+        match self.dice.u32(..12) {
             9 if self.arena.verbs => self.kill_bridge(),
+            10 if self.arena.verbs => self.compact(),
             0..5 => {
                 self.event("client killed", &format!("{pid} {number}"))?;
                 let (_, mut child) = self.clients.remove(at);
@@ -341,6 +346,21 @@ impl Nemesis<'_> {
         child.kill()?;
         child.wait()?;
         self.start_bridge(node)
+    }
+
+    /// Has the ends of leases removed. A call that is not done yet is killed first.
+    fn compact(&mut self) -> Outcomes<()> {
+        if let Some(mut child) = self.administrator.take() {
+            let ended = child.try_wait()?;
+            child.kill()?;
+            child.wait()?;
+            let how = if ended.is_some_and(|status| status.success()) { "done" } else { "cut off" };
+            self.say(&format!("compact {how}"))?;
+        }
+        let node = self.dice.usize(..NODES);
+        self.event("store compacted", &node.to_string())?;
+        self.administrator = Some(self.start(node, &format!("compact {node}"))?);
+        Ok(())
     }
 
     /// Draws a client; half of the time one that holds a lease, if its log ends with a grant.

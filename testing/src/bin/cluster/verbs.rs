@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use zeta_cluster::Follow;
 use zeta_cluster::bridge::{self, Level};
+use zeta_cluster::compact;
+use zeta_core::cluster::compact::Asked;
 use zeta_core::cluster::lease::Scope;
 use zeta_core::lease::{AcquireRequest, FencingToken, Record};
 use zeta_core::name::RecordName;
@@ -75,6 +77,15 @@ pub fn bridge(arena: &Arena, node: usize) -> Outcomes<()> {
     let dir = link::identity_dir(arena, node);
     let follow = Follow::default();
     Ok(bridge::run(bridge::Options { ctx: &ctx, setting, dir, follow, log: &log })?)
+}
+
+/// Removes the ends of leases from the store, as an administrator does.
+pub fn compact(arena: &Arena, node: usize) -> Outcomes<()> {
+    let setting = link::setting(&link::servers(arena, node))?;
+    let dir = link::identity_dir(arena, node);
+    let asked = Asked { older_ms: TTL_MAX_MS, forget: Vec::new() };
+    let done = compact::compact(&setting, &dir, &asked, false, &mut |_| ())?;
+    Story::open(&arena.dir, "compact")?.say(&format!("{} removed {}", now_ns(), done.removed))
 }
 
 /// Makes the tree of a node.
