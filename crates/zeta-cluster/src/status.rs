@@ -22,8 +22,8 @@ use crate::trouble::Trouble;
 
 /// The first version that can write through to its disk before it answers.
 const CAN_SYNC: Version = Version(2, 10, 0);
-/// The first version that keeps what a full stream has. An older one drops the oldest values, though
-/// it was configured to refuse new ones.
+/// The first version that keeps what a full stream has. An older one drops the oldest values,
+/// though it was configured to refuse new ones.
 const REFUSES_NEW: Version = Version(2, 10, 0);
 /// A stream is called nearly full from this part on, in percent.
 const NEARLY_FULL: u64 = 80;

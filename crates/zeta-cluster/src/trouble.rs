@@ -114,8 +114,8 @@ fn advice(code: u64) -> (Kind, &'static str) {
         10005 => (Kind::Unsafe, "more replicas than servers that have room: see --replicas"),
         code if Trouble::NO_ROOM.contains(&code) => (
             Kind::Unsafe,
-            "the server has too little room: make room on its disk, or raise max_file_store, or the \
-             limits of the account",
+            "the server has too little room: make room on its disk, or raise max_file_store, or \
+             the limits of the account",
         ),
         Trouble::FULL => (Kind::Unsafe, "the stream is full: 'zeta cluster status' shows how full"),
         Trouble::NO_STREAM => {

@@ -107,27 +107,34 @@ fn a_connection_with_certificates_is_refused_without_tls_and_each_fault_is_named
         let out = sandbox
             .refused(&["cluster", "init", "--server", &url, "--ca", &ca, "--cert", &cert], 7);
         assert!(out.err.contains("--key"), "{out:?}");
-        // The configuration names them, too.
-        let config = sandbox.dir.join(".config/zeta");
-        std::fs::create_dir_all(&config).unwrap();
-        let text = format!(
-            "cluster_server = \"{url}\"\ncluster_ca = \"{ca}\"\ncluster_cert = \"{cert}\"\n\
-             cluster_key = \"{}\"\n",
-            at("node.key")
-        );
-        std::fs::write(config.join("config.toml"), &text).unwrap();
-        sandbox.ok(&["cluster", "join"]);
-        let lease = ["lease", "exec", "job", "--scope", "cluster", "--", "true"];
-        sandbox.ok(&lease);
-        // The certificate of this node has ended: the cluster is refused by name, by the bridge, too,
-        // and what is on this machine goes on.
-        let ended = text.replace("node.key", "old.key").replace("node.pem", "old.pem");
-        std::fs::write(config.join("config.toml"), ended).unwrap();
-        for call in [&lease as &[&str], &["cluster", "bridge"]] {
-            let out = sandbox.refused(call, 7);
-            assert!(out.err.contains("TLS") && out.err.contains("--cert"), "{name}: {out:?}");
-        }
-        sandbox.ok(&["lease", "exec", "job", "--", "true"]);
-        std::fs::remove_dir_all(&config).unwrap();
+        names_them_in_the_configuration(name, &sandbox, &url);
     }
+}
+
+/// The certificate of a node is good, and then it has ended: the cluster is refused by name, by the
+/// bridge, too, and what is on this machine goes on.
+fn names_them_in_the_configuration(name: &str, sandbox: &Sandbox, url: &str) {
+    let config = sandbox.dir.join(".config/zeta");
+    std::fs::create_dir_all(&config).unwrap();
+    let certify = |certificate: &str| {
+        let at = |file: &str| sandbox.dir.join(file).display().to_string();
+        let (ca, pem) = (at("ca.pem"), at(&format!("{certificate}.pem")));
+        let key = at(&format!("{certificate}.key"));
+        let text = format!(
+            "cluster_server = {url:?}\ncluster_ca = {ca:?}\ncluster_cert = {pem:?}\n\
+             cluster_key = {key:?}\n"
+        );
+        std::fs::write(config.join("config.toml"), text).unwrap();
+    };
+    certify("node");
+    sandbox.ok(&["cluster", "join"]);
+    let lease = ["lease", "exec", "job", "--scope", "cluster", "--", "true"];
+    sandbox.ok(&lease);
+    certify("old");
+    for call in [&lease as &[&str], &["cluster", "bridge"]] {
+        let out = sandbox.refused(call, 7);
+        assert!(out.err.contains("TLS") && out.err.contains("--cert"), "{name}: {out:?}");
+    }
+    sandbox.ok(&["lease", "exec", "job", "--", "true"]);
+    std::fs::remove_dir_all(&config).unwrap();
 }
