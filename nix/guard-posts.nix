@@ -55,8 +55,18 @@ let
     inherit repository prompt;
   };
 
-  # Agents need the home of their user, and no other one.
-  isHidden = builtins.any (root: lib.hasPrefix root "${cfg.home}/") [ "/home/" "/root/" ];
+  # Of the homes, agents need that of their user and the repositories. git writes into these.
+  isHidden = path: builtins.any (root: lib.hasPrefix root "${path}/") [ "/home/" "/root/" ];
+  repositories = lib.unique (builtins.filter (path: path != null)
+    ([ (cfg.settings.ticks.repository or null) ]
+    ++ map (name: cfg.personas.${name}.repository) (builtins.attrNames cfg.personas)));
+  homes = paths:
+    let
+      elsewhere = path: isHidden path && !lib.hasPrefix "${cfg.home}/" "${path}/";
+      shown = lib.optional (isHidden cfg.home) cfg.home
+        ++ map (path: "-${path}") (builtins.filter elsewhere paths);
+    in
+    lib.optionalAttrs (shown != [ ]) { ProtectHome = "tmpfs"; BindPaths = shown; };
   service = hardening // {
     User = cfg.user;
     Group = cfg.group;
@@ -67,9 +77,6 @@ let
     );
   } // lib.optionalAttrs (cfg.group != "zeta") {
     SupplementaryGroups = "zeta";
-  } // lib.optionalAttrs isHidden {
-    ProtectHome = "tmpfs";
-    BindPaths = [ cfg.home ];
   };
 in
 {
@@ -142,11 +149,11 @@ in
           "/tmp"
           "/var/tmp"
           "-/sys/fs/cgroup/zeta.slice/%n"
-        ];
+        ] ++ map (path: "-${path}") (builtins.filter (path: !isHidden path) repositories);
         PrivateMounts = true;
         RestrictNamespaces = "user mnt pid net";
         SystemCallFilter = [ "@system-service" "@mount" "~@resources" ];
-      };
+      } // homes repositories;
     };
 
     systemd.services.zeta-guard-post-scheduler = {
@@ -158,7 +165,7 @@ in
         SuccessExitStatus = "3";
         TimeoutStartSec = "5min";
         ReadWritePaths = [ "/tmp/zeta-cluster-state" "-/tmp/zeta-bus" ];
-      };
+      } // homes [ ];
     };
     systemd.timers.zeta-guard-post-scheduler = {
       description = "Look every minute who stands at the guard posts";

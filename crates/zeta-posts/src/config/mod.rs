@@ -25,16 +25,31 @@ pub const POSTS_FILE: &str = "posts.toml";
 /// The directory with a file for each persona.
 pub const PERSONAS_DIR: &str = "personas.d";
 
-/// Reads the number of posts alone; `None` if the directory has no file about posts.
+/// What the units of posts are made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// The number of posts.
+    pub posts: u32,
+    /// The repositories of which personas have worktrees.
+    pub repositories: Vec<PathBuf>,
+}
+
+/// Reads what units need to know; `None` if the directory has no file about posts.
 ///
 /// # Errors
-/// The file is wrong: named with its line.
-pub fn count(dir: &Path) -> Result<Option<u32>> {
+/// A file is wrong: named with its line.
+pub fn needs(dir: &Path) -> Result<Option<Needs>> {
     let path = dir.join(POSTS_FILE);
-    match path.exists() {
-        true => Ok(Some(posts::read(&path)?.policy.posts)),
-        false => Ok(None),
+    if !path.exists() {
+        return Ok(None);
     }
+    let read = posts::read(&path)?;
+    let personas = personas::read_all(&dir.join(PERSONAS_DIR))?;
+    let places = personas.into_iter().map(|persona| persona.into_parts().1);
+    let mut repositories: Vec<PathBuf> = places.filter_map(|place| place.repository).collect();
+    repositories.sort();
+    repositories.dedup();
+    Ok(Some(Needs { posts: read.policy.posts, repositories }))
 }
 
 /// What an operator wrote.

@@ -8,7 +8,7 @@ use zeta_core::layout;
 use zeta_core::schedule::policy::POSTS_MAX;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::{host, users};
-use zeta_posts::config;
+use zeta_posts::config::{self, Needs};
 use zeta_state::upkeep::init::name_of_machine;
 use zeta_state::upkeep::unit_files::report::{
     installed_json, installed_text, rendered_json, rendered_text, verified_json, verified_text,
@@ -142,35 +142,41 @@ impl SettingArgs {
                 None => system_program(&own_program()?),
             };
             let scope = Scope::System(services(root, self.run_as.as_deref())?);
-            let posts = self.posts(&root.join(config::SYSTEM_DIR.trim_start_matches('/')))?;
-            return Ok(Setting { program, posts, scope });
+            let config_dir = root.join(config::SYSTEM_DIR.trim_start_matches('/'));
+            let Needs { posts, repositories } = self.needs(&config_dir)?;
+            return Ok(Setting { program, posts, repositories, scope });
         }
         let program = match &self.program {
             Some(program) => absolute(program),
             None => own_program()?,
         };
         let person = person(call)?;
-        Ok(Setting { program, posts: self.posts(&person.config_dir)?, scope: Scope::User(person) })
+        let Needs { posts, repositories } = self.needs(&person.config_dir)?;
+        Ok(Setting { program, posts, repositories, scope: Scope::User(person) })
     }
 
-    fn posts(&self, config_dir: &Path) -> Result<u32> {
-        match self.posts {
-            Some(posts) => Ok(posts),
-            None => config::count(config_dir)
-                .map(|count| count.unwrap_or(Setting::default().posts))
-                .map_err(|error| error.hint("or name the number of posts: --posts N")),
-        }
+    /// What the operator's files say, and what the call says in place of it.
+    fn needs(&self, config_dir: &Path) -> Result<Needs> {
+        let read = config::needs(config_dir).map_err(|error| {
+            error.hint("units are made for the posts and the repositories of these files")
+        })?;
+        let needs = read.unwrap_or_else(default_needs);
+        Ok(Needs { posts: self.posts.unwrap_or(needs.posts), ..needs })
     }
+}
+
+fn default_needs() -> Needs {
+    Needs { posts: Setting::default().posts, repositories: Vec::new() }
 }
 
 /// The units of this machine that `zeta init --group` writes, and `zeta unit install` without
 /// options.
 pub(super) fn units_of_machine() -> Result<Setting> {
     let (program, scope) = (system_program(&own_program()?), services(Path::new("/"), None)?);
-    // What is wrong with the file is told by the calls that are about posts.
-    let posts = config::count(Path::new(config::SYSTEM_DIR)).ok().flatten();
-    let default = Setting::default();
-    Ok(Setting { program, posts: posts.unwrap_or(default.posts), scope: Scope::System(scope) })
+    // What is wrong with the files is told by the calls that are about posts.
+    let read = config::needs(Path::new(config::SYSTEM_DIR)).ok().flatten();
+    let Needs { posts, repositories } = read.unwrap_or_else(default_needs);
+    Ok(Setting { program, posts, repositories, scope: Scope::System(scope) })
 }
 
 fn own_program() -> Result<PathBuf> {

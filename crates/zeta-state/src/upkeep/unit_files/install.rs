@@ -12,7 +12,7 @@ use zeta_os::files::{put_file, write_temp};
 use zeta_os::host;
 use zeta_os::open_beneath::DIRECTORY;
 
-use super::render::{Scope, Setting, UnitFile, render};
+use super::render::{Person, Scope, Setting, UnitFile, render};
 use crate::directory::trusted_dir::NODE_ID_FILE;
 use crate::upkeep::report::{Action, Step};
 
@@ -62,7 +62,7 @@ pub fn install(
     }
     installed.next = match &setting.scope {
         Scope::System(_) => next_of_system(root, &setting.program),
-        Scope::User(person) => next_of_user(&person.name),
+        Scope::User(person) => next_of_user(person),
     };
     Ok(installed)
 }
@@ -100,13 +100,14 @@ fn next_of_system(root: &Path, program: &Path) -> Vec<String> {
     next
 }
 
-fn next_of_user(name: &str) -> Vec<String> {
+fn next_of_user(person: &Person) -> Vec<String> {
+    let posts = person.config_dir.join("posts.toml");
     let mut next = vec![
         "systemctl --user daemon-reload".to_owned(),
         "systemctl --user enable --now zeta-clean.timer".to_owned(),
-        enable_posts("systemctl --user", "~/.config/zeta/posts.toml"),
+        enable_posts("systemctl --user", &posts.display().to_string()),
     ];
-    if !Path::new(LINGER).join(name).exists() {
+    if !Path::new(LINGER).join(&person.name).exists() {
         next.push(
             "loginctl enable-linger   # else all of it ends with your last session, and does not \
              begin at boot"

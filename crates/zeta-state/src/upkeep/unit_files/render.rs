@@ -56,6 +56,8 @@ pub struct Setting {
     pub program: PathBuf,
     /// The number of guard posts.
     pub posts: u32,
+    /// The repositories of which personas have worktrees: git writes into them.
+    pub repositories: Vec<PathBuf>,
     /// For whom the files are.
     pub scope: Scope,
 }
@@ -114,7 +116,8 @@ impl Default for Services {
 impl Default for Setting {
     /// That of the files in `units/`.
     fn default() -> Setting {
-        Setting { program: PROGRAM.into(), posts: 3, scope: Scope::System(Services::default()) }
+        let scope = Scope::System(Services::default());
+        Setting { program: PROGRAM.into(), posts: 3, repositories: Vec::new(), scope }
     }
 }
 
@@ -161,13 +164,20 @@ pub fn render(setting: &Setting) -> Result<Vec<UnitFile>> {
         Scope::System(services) => {
             let home = word("the home of the user", &services.home)?;
             let user = word("the user", Path::new(&services.user))?;
+            let repositories = setting.repositories.iter().map(|path| word("a repository", path));
+            let repositories = repositories.collect::<Result<Vec<String>>>()?;
             let made = |(path, text): &(&str, &str)| {
-                let path = (*path).to_owned();
+                let is_post = path.ends_with("zeta-guard-post@.service");
+                let repositories = if is_post { repositories.as_slice() } else { &[] };
                 let lines = text.lines().map(|line| match line {
-                    "ProtectHome=yes" if text.contains("\nEnvironment=PATH=") => shown_home(&home),
+                    "ProtectHome=yes" if text.contains("\nEnvironment=PATH=") => {
+                        shown_homes(&home, repositories)
+                    }
+                    "ReadWritePaths=/tmp /var/tmp" => written(line, repositories),
                     line => system_line(line, &program, &user, &home),
                 });
-                UnitFile { path, text: whole(lines, setting.posts) }
+                let text = whole(lines, setting.posts);
+                UnitFile { path: (*path).to_owned(), text }
             };
             Ok(FILES.iter().map(made).collect())
         }
@@ -218,12 +228,29 @@ fn system_line(line: &str, program: &str, user: &str, home: &str) -> String {
     }
 }
 
-/// Agents need the home of their user, and no other one.
-fn shown_home(home: &str) -> String {
-    match HIDDEN.iter().any(|dir| Path::new(home).starts_with(dir)) {
-        true => format!("ProtectHome=tmpfs\nBindPaths={home}"),
-        false => "ProtectHome=yes".to_owned(),
+/// Of the homes, agents need that of their user and the repositories.
+fn shown_homes(home: &str, repositories: &[String]) -> String {
+    let mut shown: Vec<String> = is_hidden(home).then(|| home.to_owned()).into_iter().collect();
+    let hidden = repositories.iter().filter(|path| is_hidden(path));
+    shown.extend(
+        hidden.filter(|path| !Path::new(path).starts_with(home)).map(|path| format!("-{path}")),
+    );
+    match shown.is_empty() {
+        true => "ProtectHome=yes".to_owned(),
+        false => format!("ProtectHome=tmpfs\nBindPaths={}", shown.join(" ")),
     }
+}
+
+/// The directories that agents write into, with the repositories that are in no home. A repository
+/// that is not there is told by the post.
+fn written(line: &str, repositories: &[String]) -> String {
+    let open = repositories.iter().filter(|path| !is_hidden(path));
+    open.fold(line.to_owned(), |line, path| format!("{line}\nReadWritePaths=-{path}"))
+}
+
+/// Returns whether `ProtectHome=` hides a path.
+fn is_hidden(path: &str) -> bool {
+    HIDDEN.iter().any(|dir| Path::new(path).starts_with(dir))
 }
 
 /// The paths of a person, as words of a unit.

@@ -17,7 +17,8 @@ fn text<'a>(files: &'a [UnitFile], name: &str) -> &'a str {
 
 fn of_machine(user: &str, home: &str) -> Setting {
     let services = Services { user: user.to_owned(), home: home.into() };
-    Setting { program: "/opt/zeta/zeta".into(), posts: 3, scope: Scope::System(services) }
+    let scope = Scope::System(services);
+    Setting { program: "/opt/zeta/zeta".into(), posts: 3, repositories: Vec::new(), scope }
 }
 
 #[test]
@@ -45,6 +46,32 @@ fn units_of_a_machine_have_its_program_its_user_and_its_posts() {
     let posts: Vec<usize> = posts.map(|line| 1 + line.matches("@").count()).collect();
     assert_eq!(posts, [8, 4], "{target}");
     assert!(target.contains("zeta-guard-post@12.service\n"), "{target}");
+}
+
+#[test]
+fn a_post_sees_and_writes_the_repositories_of_its_personas() {
+    let post = |home: &str, repositories: &[&str]| {
+        let repositories = repositories.iter().map(Into::into).collect();
+        let files = render(&Setting { repositories, ..of_machine("ace", home) }).unwrap();
+        let lines = text(&files, "zeta-guard-post@.service").lines();
+        let asked = ["ProtectHome=", "BindPaths=", "ReadWritePaths=-/srv"];
+        let lines = lines.filter(|line| asked.iter().any(|key| line.starts_with(key)));
+        let scheduler = text(&files, "zeta-guard-post-scheduler.service");
+        assert!(!scheduler.contains("/srv") && !scheduler.contains("/home/ann"), "{scheduler}");
+        lines.collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        post("/var/lib/zeta", &["/srv/a", "/srv/b"]),
+        "ReadWritePaths=-/srv/a; ReadWritePaths=-/srv/b; ProtectHome=yes"
+    );
+    assert_eq!(
+        post("/var/lib/zeta", &["/home/ann/shop"]),
+        "ProtectHome=tmpfs; BindPaths=-/home/ann/shop"
+    );
+    assert_eq!(
+        post("/home/ace", &["/home/ace/shop", "/home/ann/shop", "/srv/a"]),
+        "ReadWritePaths=-/srv/a; ProtectHome=tmpfs; BindPaths=/home/ace -/home/ann/shop"
+    );
 }
 
 #[test]
@@ -153,8 +180,10 @@ fn the_number_of_posts_is_that_of_the_operator_s_file() {
     assert!(said.contains("Wants=zeta-guard-post@1.service zeta-guard-post@2.service\n"), "{said}");
     fs::write(dir.join("posts.toml"), "[posts]\ncont = 2\n").unwrap();
     let wrong = sandbox.zeta(&["unit", "render", "--user"]).expect(7);
-    assert!(wrong.err.contains("posts.toml:2") && wrong.err.contains("--posts N"), "{}", wrong.err);
-    sandbox.zeta(&["unit", "render", "--user", "--posts", "2"]).expect(0);
+    assert!(wrong.err.contains("posts.toml:2"), "{}", wrong.err);
+    fs::write(dir.join("posts.toml"), "[posts]\ncount = 2\n").unwrap();
+    let four = sandbox.zeta(&["unit", "render", "--user", "--posts", "4"]).expect(0).out;
+    assert!(four.contains("zeta-guard-post@4.service\n"), "{four}");
     sandbox.zeta(&["unit", "render", "--user", "--posts", "0"]).expect(2);
 }
 
@@ -164,6 +193,9 @@ fn the_tree_of_another_machine_gets_units_and_no_name() {
     let image = sandbox.dir().join("image");
     fs::create_dir_all(image.join("etc/zeta")).unwrap();
     fs::write(image.join("etc/zeta/posts.toml"), "[posts]\ncount = 1\n").unwrap();
+    fs::create_dir(image.join("etc/zeta/personas.d")).unwrap();
+    let otto = "lines = [\"a\"]\nharnesses = [\"h\"]\nrepository = \"/srv/shop\"\n";
+    fs::write(image.join("etc/zeta/personas.d/otto.toml"), otto).unwrap();
     let passwd = "root:x:0:0::/root:/bin/sh\nace:x:1000:1000::/home/ace:/bin/sh\n";
     fs::write(image.join("etc/passwd"), passwd).unwrap();
     fs::write(image.join("etc/group"), "").unwrap();
@@ -173,6 +205,7 @@ fn the_tree_of_another_machine_gets_units_and_no_name() {
     let unit =
         |name: &str| fs::read_to_string(image.join("etc/systemd/system").join(name)).unwrap();
     assert!(unit("zeta-guard-posts.target").contains("Wants=zeta-guard-post@1.service\n"));
+    assert!(unit("zeta-guard-post@.service").contains("\nReadWritePaths=-/srv/shop\n"));
     // A program of a home is none for services: they start the one that only root can replace.
     let clean = unit("zeta-clean.service");
     assert!(clean.contains("\nExecStart=/usr/local/bin/zeta clean\nUser=ace\n"), "{clean}");

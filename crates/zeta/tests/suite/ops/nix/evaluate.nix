@@ -112,6 +112,7 @@ let
       if lib.hasPrefix prefix text
       then substring (stringLength prefix) (stringLength text) text
       else text;
+    unique = foldl' (found: one: if elem one found then found else found ++ [ one ]) [ ];
     mapAttrs' = make: set: listToAttrs (map (name: make name set.${name}) (attrNames set));
     genAttrs = names: make: listToAttrs (map (name: { inherit name; value = make name; }) names);
     recursiveUpdate = left: right:

@@ -135,6 +135,10 @@ fn zeta_reads_what_the_options_of_nixos_say() {
     assert_eq!(config.ticks.every_ms, 90_000);
     let wants = words(&made["systemd"]["targets"]["zeta-guard-posts"]["wants"]);
     assert_eq!(wants.len(), 3, "{wants:?}");
+    // git writes into the repository of a worktree.
+    let post = keys(&made["systemd"]["services"]["zeta-guard-post@"]["serviceConfig"]);
+    assert_eq!(post["ReadWritePaths"].last().map(String::as_str), Some("-/srv/zeta"));
+    assert_eq!(post["ProtectHome"], ["yes"]);
 
     for (wrong, why) in [
         ("zeta.guardPosts.personas.x.preferences.minTier = \"low\";", "has no value"),
