@@ -163,7 +163,7 @@ fn calls(zeta: &Path, rounds: usize) -> Outcomes<()> {
         let beside = format!("{} ({})", time(median(&theirs)), anchor.0);
         let cpu = median(&cpu);
         shown(what, &time(median(&ours)), &beside, measure::median_ratio(&ours, &theirs));
-        let bounds = at_most(if config == REGISTRY { 5.0 } else { 50.0 }, 2.0);
+        let bounds = at_most(if config == REGISTRY { 5.0 } else { 20.0 }, 2.0);
         row("  its CPU time, in ms", &time(cpu), "-", cpu / 1e6, bounds);
     }
     Ok(())

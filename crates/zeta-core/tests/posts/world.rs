@@ -58,11 +58,13 @@ impl World {
         World { policy, now_ms: 0, outages: 0, random, down: BTreeMap::new() }
     }
 
-    /// Lets time go by: most ticks are on time, some come late, at once, or after a day of sleep.
+    /// Lets time go by: most ticks are on time, some come late or at once, and about once a month
+    /// one comes after a day of sleep.
     pub fn pass(&mut self, tick_ms: u64) -> u64 {
+        let slept = self.random.once_in(30 * DAY_MS / tick_ms);
         let elapsed_ms = match self.random.below(200) {
-            0 => 0,
-            1 => DAY_MS + self.random.below(DAY_MS),
+            _ if slept => DAY_MS + self.random.below(DAY_MS),
+            0 | 1 => 0,
             2..=9 => tick_ms * (2 + self.random.below(4)),
             _ => tick_ms,
         };
