@@ -13,6 +13,7 @@ mod mail;
 mod mcp;
 mod posts;
 mod trust;
+mod units;
 mod view;
 mod web;
 
@@ -41,6 +42,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .chain(&history::BUGS)
         .chain(&mcp::BUGS)
         .chain(&posts::BUGS)
+        .chain(&units::BUGS)
         .chain(&web::BUGS)
 }
 
