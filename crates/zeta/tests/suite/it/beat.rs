@@ -174,6 +174,16 @@ fn a_heartbeat_that_goes_on_outlives_a_fault_and_tells_it_once() {
     assert!(line.is_file() && beats("beat_seq: 60\n"));
 }
 
+/// A process that ends with the test, however that ends.
+struct Service(std::process::Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_heartbeat_that_is_a_service_tells_its_manager_how_it_is() {
     let sandbox = Sandbox::new();
@@ -191,22 +201,20 @@ fn a_heartbeat_that_is_a_service_tells_its_manager_how_it_is() {
     let mut command = sandbox.cmd(&["heartbeat", "--every", "1h"]);
     // It is fed long before the next beat.
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
-    let mut child = command.spawn().unwrap();
+    let service = Service(command.spawn().unwrap());
     let heard: Vec<String> = (0..4).map(|_| hear()).collect();
-    let _ = child.kill();
-    let _ = child.wait();
+    drop(service);
     assert_eq!(heard, ["READY=1\nSTATUS=beating", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]);
 
     // What fails is told, and the service goes on.
     std::fs::remove_file(&line).unwrap();
     std::os::unix::fs::symlink("/dev/null", &line).unwrap();
     let mut command = sandbox.cmd(&["heartbeat", "--every", "100ms"]);
-    let mut child = command.env("NOTIFY_SOCKET", &path).stderr(Stdio::null()).spawn().unwrap();
+    command.env("NOTIFY_SOCKET", &path).stderr(Stdio::null());
+    let _service = Service(command.spawn().unwrap());
     let told = (0..200).map(|_| hear()).find(|text| text.contains("STATUS="));
     assert!(told.as_ref().is_some_and(|text| text.contains("last-seen.iso")), "{told:?}");
     std::fs::remove_file(&line).unwrap();
     let well = (0..2000).map(|_| hear()).any(|text| text == "READY=1\nSTATUS=beating");
-    let _ = child.kill();
-    let _ = child.wait();
     assert!(well, "the end of the fault is told, too");
 }
