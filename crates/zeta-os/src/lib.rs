@@ -6,16 +6,20 @@ compile_error!(
     "zeta runs on Linux 5.6 or later: it rests on flock, pidfd and renameat2 of that kernel"
 );
 
+#[expect(unsafe_code, reason = "a program enters its group before its exec; all of it is in there")]
+pub mod cgroup;
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
 pub mod command;
 pub mod connection;
 pub mod console;
+pub mod descent;
 pub mod ends;
 pub mod error;
 pub mod files;
 pub mod flock;
 pub mod full_screen;
+pub mod git;
 pub mod given_path;
 pub mod hardening;
 pub mod host;

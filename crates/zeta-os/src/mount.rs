@@ -51,6 +51,12 @@ pub fn of(path: &Path) -> Result<Option<Mount>> {
     }
 }
 
+/// The first mount of a file system of this type.
+pub fn of_type(fs_type: &str) -> Option<Mount> {
+    let text = std::fs::read_to_string(MOUNTINFO).ok()?;
+    text.lines().filter_map(parse).find(|mount| mount.fs_type == fs_type)
+}
+
 /// The deepest mount above a path; of several at one point the last covers the others.
 fn find(mountinfo: &str, path: &Path) -> Option<Mount> {
     let mounts = mountinfo.lines().filter_map(parse);

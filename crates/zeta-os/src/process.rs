@@ -93,6 +93,11 @@ pub fn signal(recorded: &Process, signal: Signal) -> Result<(), Errno> {
     }
 }
 
+/// Sends SIGTERM to the recorded process if it is provably that process.
+pub fn ask_to_end(recorded: &Process) -> Result<(), Errno> {
+    signal(recorded, Signal::TERM)
+}
+
 fn open(pid: u32) -> Result<OwnedFd, Errno> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     pidfd_open(pid, PidfdFlags::empty())

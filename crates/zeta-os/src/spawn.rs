@@ -284,21 +284,7 @@ impl Child {
     /// and those that it had before it became this program. The status of this child stays for
     /// [`Child::wait`].
     pub fn reap_others(&self) {
-        loop {
-            // SAFETY: the kernel fills the structure, which is plain numbers.
-            let found = unsafe {
-                let mut info: libc::siginfo_t = std::mem::zeroed();
-                let which = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-                let done = libc::waitid(libc::P_ALL, 0, &raw mut info, which);
-                if done == 0 { info.si_pid() } else { 0 }
-            };
-            match Pid::from_raw(found) {
-                Some(pid) if pid != self.pid => {
-                    let _ = waitpid(Some(pid), WaitOptions::NOHANG);
-                }
-                _ => return,
-            }
-        }
+        reap_all_but(self.pid());
     }
 
     /// Passes a signal on.
@@ -360,6 +346,25 @@ impl Child {
     /// Ends the whole process group of a child that got one of its own.
     pub fn kill_group(&self, signal: Signal) {
         let _ = rustix::process::kill_process_group(self.pid, signal);
+    }
+}
+
+/// Collects the children of this process that have ended, but one, whose status is waited for.
+pub fn reap_all_but(keep: u32) {
+    loop {
+        // SAFETY: the kernel fills the structure, which is plain numbers.
+        let found = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let which = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            let done = libc::waitid(libc::P_ALL, 0, &raw mut info, which);
+            if done == 0 { info.si_pid() } else { 0 }
+        };
+        match Pid::from_raw(found) {
+            Some(pid) if pid.as_raw_nonzero().get().unsigned_abs() != keep => {
+                let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+            }
+            _ => return,
+        }
     }
 }
 

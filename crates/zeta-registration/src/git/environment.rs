@@ -3,27 +3,8 @@
 
 use std::process::Command;
 
-/// Variables of a caller inside of a repository or a hook, which lead git to that one.
-const LEADING: [&str; 18] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-    "GIT_CONFIG",
-    "GIT_SHALLOW_FILE",
-    "GIT_GRAFT_FILE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_QUARANTINE_PATH",
-    "GIT_DEFAULT_HASH",
-    "GIT_GLOB_PATHSPECS",
-    "GIT_ICASE_PATHSPECS",
-    "GIT_CURL_VERBOSE",
-];
+use zeta_os::git::LEADING;
+
 /// Settings of each call: what git starts in the background would outlive its repository.
 const SETTINGS: [(&str, &str); 2] = [("gc.auto", "0"), ("maintenance.auto", "false")];
 /// How ssh is started where the user has no wish: it asks nothing, and gives up in time.
