@@ -22,7 +22,7 @@ const LATE_BEATS: u64 = 2;
 const SILENT_BEATS: u64 = 4;
 
 /// Keys of a persona record that the program itself writes; a user's `K=V` may not use them.
-pub const OWN_KEYS: [&str; 47] = [
+pub const OWN_KEYS: [&str; 48] = [
     "schema",
     "kind",
     "persona",
@@ -63,6 +63,7 @@ pub const OWN_KEYS: [&str; 47] = [
     "tool_pid_start_ticks",
     "tool_pidfs_ino",
     "tool_pid_ns",
+    "tool_session",
     "cwd",
     "cwd_space",
     "edits",

@@ -135,6 +135,18 @@ pub fn decide_hook(
     }
 }
 
+/// Longest id of a session that is kept, in bytes.
+const ID_MAX: usize = 128;
+
+/// Returns whether the id that a tool gives its session may be kept, and given back to the tool as
+/// an argument later: it looks like no option and like no path.
+pub fn is_plain_id(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    id.len() <= ID_MAX
+        && id.bytes().all(plain)
+        && id.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
 /// A session of an agent tool: the name of the agent, and the session's number.
 pub type Named = (Label, String);
 

@@ -43,6 +43,9 @@ const CWD_SPACE: &str = "cwd_space";
 /// The key of a digest of what was said to the agent about its neighbours.
 pub const TOLD: &str = "told";
 
+/// The key of the id that the tool itself gives its session, by which it can go on with it.
+pub const TOOL_SESSION: &str = "tool_session";
+
 /// The key of when a hook was called last, in ns of the boot clock.
 pub const HOOKED_NS: &str = "hooked_boot_ns";
 
@@ -51,12 +54,13 @@ pub const HOOKED_NS: &str = "hooked_boot_ns";
 pub const HOOK_LIMIT: Duration = Duration::from_millis(500);
 
 /// Keys of a session before this one.
-pub(super) const OF_A_SESSION: [&str; 19] = [
+pub(super) const OF_A_SESSION: [&str; 20] = [
     TOOL_KEYS[0],
     TOOL_KEYS[1],
     TOOL_KEYS[2],
     TOOL_KEYS[3],
     TOOL_KEYS[4],
+    TOOL_SESSION,
     edits::KEY,
     WAITS_FOR,
     WAITS_SINCE,

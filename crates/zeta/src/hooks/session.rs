@@ -10,7 +10,7 @@ use zeta_core::bus::item::space_of;
 use zeta_core::evidence::{Process, Processes};
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::{self, Handed, How, Neighbour};
-use zeta_core::hook::session::{Named, OfHook, Seat, Sessions, decide_hook};
+use zeta_core::hook::session::{Named, OfHook, Seat, Sessions, decide_hook, is_plain_id};
 use zeta_core::hook::turn;
 use zeta_core::hook::waiting::{self, Sign, WAITS_FOR, WAITS_SINCE};
 use zeta_core::hook::{Event, Moment, Question, Tool, is_renewal_due};
@@ -30,8 +30,8 @@ use zeta_os::{host, process};
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::lease::space::Space;
 use zeta_state::presence::tool_session::{
-    self, HOOKED_NS, TOLD, ToolSession, attend, is_in, is_server_of, living, run_seat, set_cwd,
-    take_tool,
+    self, HOOKED_NS, TOLD, TOOL_SESSION, ToolSession, attend, is_in, is_server_of, living,
+    run_seat, set_cwd, take_tool,
 };
 
 /// Longest directory of an agent that is recorded, in bytes: what the kernel takes for a path.
@@ -42,6 +42,8 @@ pub(super) struct Session {
     pub(super) ctx: Context,
     tool: Tool,
     number: String,
+    /// The id that the tool gives it.
+    id: String,
     cwd: Option<String>,
     moment: Moment,
     /// See [`Event::inner`].
@@ -89,6 +91,7 @@ impl Session {
             ctx,
             tool,
             number,
+            id: event.session.clone(),
             call,
             cwd: event.cwd.clone().filter(|cwd| cwd.len() <= CWD_MAX),
             moment: event.moment,
@@ -154,6 +157,9 @@ impl Session {
         tool_session::change(&handle, &self.number, |fields| {
             if let Some(cwd) = &self.cwd {
                 set_cwd(fields, cwd);
+            }
+            if !self.is_inner && is_plain_id(&self.id) {
+                fields.set_text(TOOL_SESSION, &self.id);
             }
             change(fields);
         })
