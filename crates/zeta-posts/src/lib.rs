@@ -5,5 +5,6 @@
 pub mod config;
 pub mod repair;
 pub mod report;
+pub mod run;
 pub mod store;
 pub mod tick;

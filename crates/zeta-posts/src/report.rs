@@ -33,6 +33,9 @@ pub fn posts_json(object: &mut Object, rows: &[Row], floor: u32) {
         if let Some(last) = &row.last {
             object.text("last_outcome", last.report.outcome.word());
             object.text("last_at", &format_utc(last.at_us));
+            if let Some(cut) = last.cut {
+                object.text("last_cut", cut.word());
+            }
         }
     });
     let manned = rows.iter().filter(|row| row.post.is_some()).count();
@@ -45,7 +48,9 @@ pub fn posts_text(rows: &[Row], floor: u32) -> String {
     let mut text = String::new();
     for row in rows {
         let last = row.last.as_ref().map_or(String::new(), |last| {
-            format!(", last tick {} at {}", last.report.outcome.word(), format_utc(last.at_us))
+            let (word, at) = (last.report.outcome.word(), format_utc(last.at_us));
+            let cut = last.cut.map_or(String::new(), |cut| format!(": {}", cut.text()));
+            format!(", last tick {word} at {at}{cut}")
         });
         let _ = match &row.post {
             Some(Post { persona, choice }) => writeln!(

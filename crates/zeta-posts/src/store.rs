@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use zeta_core::name::Label;
 use zeta_core::schedule::state::{ASSIGNMENTS_MAX, Damage};
 use zeta_core::schedule::state::{Assignments, Report};
 use zeta_core::time::format_utc;
@@ -52,9 +53,55 @@ pub struct Numbered {
     pub took_ms: u64,
     /// The exit status of its program; `None` if it was ended after its limit of time.
     pub status: Option<u8>,
+    /// What ended it besides its program; `None` if that came to its own end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cut: Option<Cut>,
     /// The report.
     #[serde(flatten)]
     pub report: Report,
+}
+
+/// What ended a tick before its program did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cut {
+    /// It could not begin.
+    Start,
+    /// Its limit of time.
+    Time,
+    /// Its limit of memory.
+    Memory,
+}
+
+impl Cut {
+    /// What it says to a person.
+    pub fn text(self) -> &'static str {
+        match self {
+            Cut::Start => "it could not begin",
+            Cut::Time => "it took longer than its limit",
+            Cut::Memory => "it took more memory than its limit",
+        }
+    }
+
+    /// Its word on disk.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cut::Start => "start",
+            Cut::Time => "time",
+            Cut::Memory => "memory",
+        }
+    }
+}
+
+/// How a tick ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct End {
+    /// See [`Numbered::status`].
+    pub status: Option<u8>,
+    /// See [`Numbered::took_ms`].
+    pub took_ms: u64,
+    /// See [`Numbered::cut`].
+    pub cut: Option<Cut>,
 }
 
 /// The file of a post.
@@ -72,6 +119,11 @@ impl Store {
     /// The store in a directory.
     pub fn new(dir: impl Into<PathBuf>) -> Store {
         Store { dir: dir.into() }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The file of the assignments.
@@ -120,6 +172,11 @@ impl Store {
         Ok(to)
     }
 
+    /// The file of the sessions that a persona can go on with.
+    pub(crate) fn sessions_path(&self, persona: &Label) -> PathBuf {
+        self.dir.join(format!("guard-post-sessions.{persona}.json"))
+    }
+
     fn reports_path(&self, post: u32) -> PathBuf {
         self.dir.join(format!("guard-post-{post}.json"))
     }
@@ -135,16 +192,11 @@ impl Store {
     ///
     /// # Errors
     /// The directory cannot be written.
-    pub fn add_report(
-        &self,
-        post: u32,
-        report: Report,
-        end: (Option<u8>, u64),
-    ) -> Result<Numbered> {
+    pub fn add_report(&self, post: u32, report: Report, end: End) -> Result<Numbered> {
         let mut reports = self.reports(post);
         let number = reports.reports.last().map_or(0, |last| last.number).saturating_add(1);
-        let (status, took_ms) = end;
-        let added = Numbered { number, at_us: host::wall_us(), took_ms, status, report };
+        let End { status, took_ms, cut } = end;
+        let added = Numbered { number, at_us: host::wall_us(), took_ms, status, cut, report };
         reports.reports.push(added.clone());
         let over = reports.reports.len().saturating_sub(REPORTS_MAX);
         reports.reports.drain(..over);
@@ -155,7 +207,8 @@ impl Store {
     }
 }
 
-fn keep(path: &Path, text: &str) -> Result<()> {
+/// Keeps a file of the directory: the whole text or nothing.
+pub(crate) fn keep(path: &Path, text: &str) -> Result<()> {
     temp_file::keep(path, TEMP, text.as_bytes()).map_err(|error| {
         let shown = given_path::shown(path);
         Error::new(Kind::Fault, format!("cannot write {shown}: {error}"))

@@ -71,7 +71,7 @@ fn decisions(rounds: usize) -> Outcomes<()> {
 
 /// Personas with all orders of the lines, and rules for half of the pairs.
 fn policy() -> Outcomes<Policy> {
-    let program = || Program { program: "agent".to_owned(), arguments: Vec::new() };
+    let program = || Program { program: "agent".to_owned(), ..Program::default() };
     let label = |text: &str| text.parse::<Label>();
     let offer = || Offer { program: Some(program()), by_harness: BTreeMap::new() };
     let tiers = || Tier::ALL.into_iter().map(|tier| (tier, offer())).collect();

@@ -11,6 +11,7 @@ mod identity;
 mod joint;
 mod mail;
 mod mcp;
+mod post_run;
 mod posts;
 mod trust;
 mod units;
@@ -43,6 +44,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .chain(&mcp::BUGS)
         .chain(&posts::BUGS)
         .chain(&units::BUGS)
+        .chain(&post_run::BUGS)
         .chain(&web::BUGS)
 }
 

@@ -11,6 +11,7 @@
 //! - [`order`]: whose turn it is.
 //! - [`assign`]: one tick.
 //! - [`outage`]: whether a failed tick was the vendor's outage.
+//! - [`pace`]: when a post begins its next tick.
 //! - [`picture`]: who stood where, as a drawing.
 //! - [`state`]: what is kept between ticks, and its text on disk.
 
@@ -19,6 +20,7 @@ pub mod choice;
 pub mod health;
 pub mod order;
 pub mod outage;
+pub mod pace;
 pub mod picture;
 pub mod policy;
 pub mod state;

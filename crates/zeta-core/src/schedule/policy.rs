@@ -51,6 +51,8 @@ pub struct Program {
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// The arguments that go on with a session that it had before; none if it cannot.
+    pub resume: Vec<String>,
 }
 
 /// How a line is run in one tier.

@@ -29,7 +29,7 @@ fn persona(name: &str, lines: &[&str], harnesses: &[&str], min_tier: Tier) -> Pe
 }
 
 fn offer(program: &str) -> Offer {
-    let program = Program { program: program.to_owned(), arguments: Vec::new() };
+    let program = Program { program: program.to_owned(), ..Program::default() };
     Offer { program: Some(program), by_harness: BTreeMap::new() }
 }
 

@@ -118,7 +118,7 @@ impl World {
 
 /// A policy that an operator could have written: three to five lines, four to nine personas.
 fn policy(random: &mut Random) -> Policy {
-    let program = || Program { program: "agent".to_owned(), arguments: Vec::new() };
+    let program = || Program { program: "agent".to_owned(), ..Program::default() };
     let harnesses = ["claude-code", "codex", "gemini-cli"].map(label);
     let mut lines = BTreeMap::new();
     for number in 0..3 + random.below(3) {

@@ -99,6 +99,18 @@ impl Config {
         let at = self.policy.personas.iter().position(|one| one.name == *persona)?;
         self.places.get(at)
     }
+
+    /// The repository of which a persona has a worktree, if it has one.
+    pub fn repository(&self, persona: &Label) -> Option<&Path> {
+        let own = self.place(persona).and_then(|place| place.repository.as_deref());
+        own.or(self.ticks.repository.as_deref())
+    }
+
+    /// What a persona is asked at each tick.
+    pub fn prompt(&self, persona: &Label) -> &str {
+        let own = self.place(persona).and_then(|place| place.prompt.as_deref());
+        own.unwrap_or(&self.ticks.prompt)
+    }
 }
 
 /// The persona that a problem is about.

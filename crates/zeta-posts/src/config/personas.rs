@@ -19,7 +19,8 @@ const SUFFIX: &str = ".toml";
 /// Where a persona works.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The repository of which it has a worktree; without one it works in a directory of its own.
+    /// The repository of which it has a worktree; without it, that of the posts, and without one it
+    /// works in a plain directory of its own.
     pub repository: Option<PathBuf>,
     /// What it is asked at each tick; without it, what the posts ask all.
     pub prompt: Option<String>,
@@ -135,11 +136,9 @@ fn one(source: &Source, name: &Label, raw: &Raw, all: &[(Source, Label, Raw)]) -
     let harnesses = labels("harness", find(&|raw| raw.harnesses.is_some()), |raw| &raw.harnesses)?;
     let min_tier = line.iter().find_map(|(_, raw)| raw.min_tier.as_ref());
     let repository = line.iter().find_map(|(source, raw)| Some((source, raw.repository.as_ref()?)));
-    if let Some((source, path)) = repository.filter(|(_, path)| !path.get_ref().is_absolute()) {
-        return Err(source.wrong(&path.span(), "repository: give an absolute path"));
-    }
+    let repository = repository.map(|(source, path)| source.absolute("repository", path));
     let place = Place {
-        repository: repository.map(|(_, path)| path.get_ref().clone()),
+        repository: repository.transpose()?,
         prompt: line.iter().find_map(|(_, raw)| raw.prompt.clone()),
     };
     let min_tier = min_tier.map_or(Tier::Fast, |tier| *tier.get_ref());

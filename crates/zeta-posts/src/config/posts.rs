@@ -1,12 +1,13 @@
 //! `posts.toml`: posts, turns, lines and how agents are run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 use zeta_core::schedule::Tier;
 use zeta_core::schedule::outage::Signs;
+use zeta_core::schedule::pace::Pace;
 use zeta_core::schedule::policy::{
     Dimension, Failover, Line, Offer, Order, Policy, Program, Rotation,
 };
@@ -19,20 +20,20 @@ const MINUTE_MS: u64 = 60_000;
 /// How posts run their agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticks {
-    /// The time from the beginning of one tick to the next, in ms.
-    pub every_ms: u64,
-    /// The time after which a tick is ended, in ms.
+    /// How often.
+    pub pace: Pace,
+    /// The time after which a tick is asked to end, in ms.
     pub limit_ms: u64,
-    /// The most that is added to `every_ms` by chance, in ms.
-    pub jitter_ms: u64,
-    /// The longest time between ticks that fail, in ms.
-    pub back_off_max_ms: u64,
+    /// The time that it has for its end then, in ms.
+    pub grace_ms: u64,
     /// Most memory of the processes of a tick, in bytes.
     pub memory_max: Option<u64>,
     /// Most CPU time of the processes of a tick, in percent of one core.
     pub cpu_quota: Option<u32>,
     /// What an agent is asked at each tick.
     pub prompt: String,
+    /// The repository of which each persona has a worktree that names no other one.
+    pub repository: Option<PathBuf>,
 }
 
 /// The file, read.
@@ -86,11 +87,13 @@ struct RawFailover {
 struct RawTicks {
     every: Option<Spanned<String>>,
     limit: Option<Spanned<String>>,
+    grace: Option<Spanned<String>>,
     jitter: Option<Spanned<String>>,
     back_off_max: Option<Spanned<String>>,
     memory_max: Option<Spanned<String>>,
     cpu_quota: Option<Spanned<String>>,
     prompt: Option<String>,
+    repository: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -116,6 +119,8 @@ struct RawOffer {
     #[serde(alias = "invocationArgs", default)]
     arguments: Vec<String>,
     #[serde(default)]
+    resume: Vec<String>,
+    #[serde(default)]
     harnesses: BTreeMap<Spanned<String>, RawProgram>,
 }
 
@@ -126,11 +131,13 @@ struct RawProgram {
     program: String,
     #[serde(alias = "invocationArgs", default)]
     arguments: Vec<String>,
+    #[serde(default)]
+    resume: Vec<String>,
 }
 
 impl From<RawProgram> for Program {
     fn from(raw: RawProgram) -> Program {
-        Program { program: raw.program, arguments: raw.arguments }
+        Program { program: raw.program, arguments: raw.arguments, resume: raw.resume }
     }
 }
 
@@ -195,7 +202,8 @@ fn line_of(source: &Source, raw: RawLine) -> Result<Line> {
             by_harness.insert(source.label("harness", &harness)?, program.into());
         }
         let program = offer.program;
-        let program = program.map(|program| Program { program, arguments: offer.arguments });
+        let (arguments, resume) = (offer.arguments, offer.resume);
+        let program = program.map(|program| Program { program, arguments, resume });
         tiers.insert(tier, Offer { program, by_harness });
     }
     let outage = Signs { statuses: raw.outage.statuses, texts: raw.outage.texts };
@@ -216,14 +224,20 @@ fn ticks_of(source: &Source, raw: &RawTicks) -> Result<Ticks> {
         let percent = value.get_ref().strip_suffix('%').and_then(|number| number.parse().ok());
         percent.filter(|percent| *percent > 0).ok_or_else(|| source.wrong(&value.span(), rule))
     });
-    Ok(Ticks {
+    let pace = Pace {
         every_ms: time("every", &raw.every, MINUTE_MS)?,
-        limit_ms: time("limit", &raw.limit, 10 * MINUTE_MS)?,
         jitter_ms: time("jitter", &raw.jitter, MINUTE_MS / 6)?,
         back_off_max_ms: time("back_off_max", &raw.back_off_max, 30 * MINUTE_MS)?,
+    };
+    let repository = raw.repository.as_ref().map(|path| source.absolute("repository", path));
+    Ok(Ticks {
+        pace,
+        limit_ms: time("limit", &raw.limit, 10 * MINUTE_MS)?,
+        grace_ms: time("grace", &raw.grace, MINUTE_MS / 6)?,
         memory_max: memory.transpose()?,
         cpu_quota: quota.transpose()?,
         prompt: raw.prompt.clone().unwrap_or_else(|| "<<autonomous-loop>>".to_owned()),
+        repository: repository.transpose()?,
     })
 }
 

@@ -65,6 +65,14 @@ impl Source {
         values.iter().map(|value| self.label(kind, value)).collect()
     }
 
+    /// Reads a path that does not depend on where a program runs.
+    pub(super) fn absolute(&self, key: &'static str, path: &Spanned<PathBuf>) -> Result<PathBuf> {
+        match path.get_ref().is_absolute() {
+            true => Ok(path.get_ref().clone()),
+            false => Err(self.wrong(&path.span(), format!("{key}: give an absolute path"))),
+        }
+    }
+
     /// Reads a duration, in ms.
     pub(super) fn time(&self, key: &'static str, value: &Spanned<String>) -> Result<u64> {
         parse_duration(key, value.get_ref()).map_err(|error| self.wrong(&value.span(), error))

@@ -12,6 +12,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_posts::config::{self, Config, POSTS_FILE};
 use zeta_posts::report::{self, Row};
+use zeta_posts::run::{self, Log, Options, worktree};
 use zeta_posts::store::{self, Found, Store};
 use zeta_posts::tick;
 use zeta_state::context::Context;
@@ -40,7 +41,8 @@ Examples:
   zeta post plan                     # what the next tick would do; nothing is written
   zeta post plan --svg posts.svg     # the same as a drawing, with a week to come
   zeta post tick                     # decide, and write who stands where
-  zeta post explain otto             # why otto works with what it works with";
+  zeta post explain otto             # why otto works with what it works with
+  zeta post run 1                    # run the agents of post 1, as its systemd unit does";
 
 const VERBS: &[Verb] = &[
     Verb {
@@ -54,6 +56,12 @@ const VERBS: &[Verb] = &[
         about: "Decide who stands where by what the posts reported, and write it",
         args: |verb| Dirs::augment_args(verb).after_help("Examples:\n  zeta post tick"),
         run: |call| run_tick(call, false),
+    },
+    Verb {
+        name: "run",
+        about: "Run one post: the agent of who stands there, tick by tick, until a signal",
+        args: RunArgs::augment_args,
+        run: run_post,
     },
     Verb {
         name: "rotate",
@@ -111,6 +119,27 @@ struct ExplainArgs {
     /// The persona
     #[arg(value_name = "PERSONA")]
     persona: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each tick runs the program of the choice as the agent PERSONA-postN, under the lease
+guard-post.PERSONA, so that a persona never works twice at a time. When the tick ends, each of its
+processes is ended: in a control group where systemd delegates one (Delegate=yes), else one by one.
+A tick that takes longer than its limit is asked to end, and killed when its grace is over. Then
+its end is reported, and the scheduler decides at once.
+
+SIGTERM ends the tick in the same way, and the call with it. Exit status: 0 after a signal; 3 if
+another process runs the post; 7 if the files of the operator are broken.
+
+Example:
+  zeta post run 1")]
+struct RunArgs {
+    #[command(flatten)]
+    dirs: Dirs,
+    /// The number of the post, from 1
+    #[arg(value_name = "N")]
+    post: u32,
 }
 
 /// The files of a call.
@@ -216,9 +245,30 @@ fn run_tick(call: &Call, begin_turn: bool) -> Result<u8> {
     opened.show(call, &done.ticked, true)
 }
 
+fn run_post(call: &Call) -> Result<u8> {
+    let args: RunArgs = call.args()?;
+    let name = format!("guard-post-{}", args.post);
+    let is_named = call.given("agent").is_some();
+    let Opened { mut ctx, config, store, findings } = args.dirs.open(call)?;
+    // What the supervisor holds is no part of a session around it.
+    ctx.session = None;
+    if !is_named {
+        (ctx.agent, ctx.agent_named) = (Label::new("agent", &name)?, true);
+    }
+    // git is called in other directories.
+    let dir = std::path::absolute(store.dir()).unwrap_or_else(|_| store.dir().to_owned());
+    let own = std::env::current_exe()
+        .map_err(|error| Error::new(Kind::Fault, format!("cannot find this program: {error}")))?;
+    let out = call.out;
+    let log = Log { note: &|line| out.note(line), warn: &|error| out.warn(error) };
+    findings.iter().for_each(|finding| out.warn(finding));
+    run::run(Options { ctx, config, store: Store::new(dir), post: args.post, own, log })?;
+    Ok(0)
+}
+
 fn run_list(call: &Call) -> Result<u8> {
     let args: Dirs = call.args()?;
-    let opened = args.open(call)?;
+    let mut opened = args.open(call)?;
     let state = match opened.store.read()? {
         Found::Absent => State::default(),
         Found::Read(read) => read.state,
@@ -230,6 +280,7 @@ fn run_list(call: &Call) -> Result<u8> {
         }
     };
     let (rows, floor) = (opened.rows(&state), opened.config.policy.floor);
+    opened.findings.extend(worktree::leftovers(&opened.store, &opened.config));
     let mut object = Object::new();
     report::posts_json(&mut object, &rows, floor);
     opened.print(call, object, &rows)

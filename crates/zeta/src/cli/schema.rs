@@ -125,6 +125,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("post list", "post-list"),
     schema!("post plan", "post-plan"),
     schema!("post rotate", "post-rotate"),
+    schema!("post run", "post-run"),
     schema!("post tick", "post-tick"),
     schema!("repair check", "repair-check"),
     schema!("repair list", "repair-list"),

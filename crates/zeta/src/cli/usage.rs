@@ -20,14 +20,15 @@ pub(super) fn error(error: &clap::Error) -> Error {
     wrong.hint("see the same call with --help")
 }
 
-/// Reports whether this is a call of `run`, `lease exec`, `creds guard` or `mcp`, well-formed or
-/// not.
+/// Reports whether this is a call of `run`, `lease exec`, `post run`, `creds guard` or `mcp`,
+/// well-formed or not.
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
     matches!(
         noun_and_verb(args),
         (Some("run"), _)
             | (Some("lease"), Some("exec"))
             | (Some("creds"), Some("guard"))
+            | (Some("post"), Some("run"))
             | (Some("mcp"), None)
     )
 }

@@ -25,6 +25,8 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta lease break deploy --expect", 3),
     ("zeta lease release migration", 5),
     ("zeta lease break deploy --damaged", 3),
+    // Runs the agents of a post until it is ended.
+    ("zeta post run", 124),
     // Follows until it is ended.
     ("zeta bus watch", 124),
     ("zeta watch --json | head", 0),

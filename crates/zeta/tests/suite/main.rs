@@ -26,6 +26,7 @@ mod ops;
 mod overview;
 mod page;
 mod place;
+mod post;
 mod repair;
 mod scene;
 mod screen;

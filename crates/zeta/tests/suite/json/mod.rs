@@ -131,7 +131,9 @@ pub fn judge(args: &[&str], out: &Out, status: i32) -> Value {
 
 /// Reports whether the command runs another command, whose output is on stdout.
 fn is_wrapper(args: &[&str]) -> bool {
-    args[0] == "run" || matches!(args, ["lease", "exec", ..] | ["creds", "guard", ..])
+    let wraps =
+        matches!(args, ["lease", "exec", ..] | ["creds", "guard", ..] | ["post", "run", ..]);
+    args[0] == "run" || wraps
 }
 
 /// Compares one line with the contract. A stream has several.

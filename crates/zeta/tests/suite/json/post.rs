@@ -72,7 +72,15 @@ fn what_cannot_be_planned_is_refused_by_name() {
     assert_eq!(verb("list", 7)["error"], "unsafe");
     verb("tick", 7);
     assert_eq!(verb("list", 7)["manned"], 1, "the torn file was put aside");
+    write_posts(&dir, line, "lines = [\"a\"]\nharnesses = [\"cli\"]\n");
+    let post = |number, status| {
+        check(&sandbox, &["post", "run", number, "--config", &at, "--dir", &at], status)
+    };
+    assert_eq!(post("9", 2)["error"], "usage");
+    sandbox.acquire(&["guard-post-1", "--ttl", "10m"]);
+    assert_eq!(post("1", 3)["error"], "refused");
     loosen(&sandbox);
     assert_eq!(verb("tick", 7)["error"], "unsafe");
+    assert_eq!(post("1", 7)["error"], "unsafe");
     tighten(&sandbox);
 }

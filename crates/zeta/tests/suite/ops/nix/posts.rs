@@ -132,7 +132,7 @@ fn zeta_reads_what_the_options_of_nixos_say() {
     assert_eq!(policy.rotation.every_ms, Some(6 * 3_600_000));
     assert_eq!(policy.rotation.order, Order::LeastRecentlyUsed);
     assert_eq!(policy.rotation.dimensions, BTreeSet::from([Dimension::Persona]));
-    assert_eq!(config.ticks.every_ms, 90_000);
+    assert_eq!(config.ticks.pace.every_ms, 90_000);
     let wants = words(&made["systemd"]["targets"]["zeta-guard-posts"]["wants"]);
     assert_eq!(wants.len(), 3, "{wants:?}");
     // git writes into the repository of a worktree.
@@ -167,7 +167,7 @@ fn the_agents_of_the_original_are_posts_that_do_not_rotate() {
     let policy = &config.policy;
     assert_eq!((policy.posts, policy.floor, policy.rotation.every_ms), (3, 3, None));
     assert_eq!(config.ticks.memory_max, Some(4 << 30));
-    assert_eq!((config.ticks.cpu_quota, config.ticks.every_ms), (Some(200), 60_000));
+    assert_eq!((config.ticks.cpu_quota, config.ticks.pace.every_ms), (Some(200), 60_000));
     let service = &made["systemd"]["services"]["zeta-guard-post@"]["serviceConfig"];
     // The home and the group are those of the original.
     let all = keys(service);
@@ -194,7 +194,7 @@ fn the_agents_of_the_original_are_posts_that_do_not_rotate() {
     let one = self::config(&made);
     let names: Vec<String> =
         one.policy.personas.iter().map(|persona| persona.name.to_string()).collect();
-    assert_eq!((names, one.ticks.every_ms), (vec!["otto".to_owned()], 30_000));
+    assert_eq!((names, one.ticks.pace.every_ms), (vec!["otto".to_owned()], 30_000));
     // The options and the defaults of the original.
     let options = words(&made["options"]);
     let same = ["user", "group", "home", "tickIntervalSec", "memoryMax", "cpuQuota", "restartSec"];

@@ -1,0 +1,386 @@
+//! Where a persona works: a worktree of its own, or a plain directory where it has no repository.
+//!
+//! A file beside a worktree says that zeta made it, of which repository, and whether it is whole.
+//! It is written before the worktree is made and removed after that is gone, so a process that is
+//! killed in between leaves what the next one goes on with. What has no such file is never touched.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zeta_core::name::Label;
+use zeta_os::command::{self, Failure};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::read_plain;
+use zeta_os::flock::lock_within;
+use zeta_os::{git, temp_file};
+use zeta_state::context::Context;
+
+use super::command::lease_of;
+use super::lease;
+use crate::config::Config;
+use crate::store::{Store, keep};
+
+/// The directory of the worktrees, and that of plain directories.
+const WORKTREES: &str = "worktrees";
+const PLAIN: &str = "work";
+/// The `kind` of the file beside a worktree.
+const KIND: &str = "guard-post-worktree";
+/// Longest such file, in bytes.
+const MARK_MAX: u64 = 16 << 10;
+/// The time limit of one call of git: it checks a whole repository out.
+const LIMIT: Duration = Duration::from_secs(600);
+/// Most bytes of an answer of git.
+const OUTPUT_MAX: usize = 1 << 20;
+
+/// The file beside a worktree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    schema: u64,
+    kind: String,
+    persona: Label,
+    repository: PathBuf,
+    /// The worktree was made to its end: an agent may have worked there.
+    is_whole: bool,
+}
+
+/// A worktree of a persona, which may be there or not.
+struct Place {
+    persona: Label,
+    path: PathBuf,
+    mark: PathBuf,
+    branch: String,
+}
+
+/// Makes the directory in which a persona works, if it is not there; returns its path.
+///
+/// # Errors
+/// git refuses, or the path is taken by something that zeta did not make.
+pub(super) fn prepare(
+    store: &Store,
+    persona: &Label,
+    repository: Option<&Path>,
+) -> Result<PathBuf> {
+    let Some(repository) = repository else {
+        let path = store.dir().join(PLAIN).join(persona.as_str());
+        let made = temp_file::private_dir(&path.join("x"));
+        made.map_err(|error| cannot("make", &path, &error))?;
+        return Ok(path);
+    };
+    let place = Place::of(store, persona);
+    let _lock = lock(store)?;
+    match place.read_mark()? {
+        None if place.path.exists() => {
+            let text = format!("{}: zeta did not make it", place.path.display());
+            return Err(Error::new(Kind::Unsafe, text)
+                .hint(format!("the worktree of {persona} has this path: see what is there")));
+        }
+        None => place.make(repository, false)?,
+        Some(mark) if !mark.is_whole => place.make_anew(repository)?,
+        Some(mark) if mark.repository != repository => {
+            if let Some(why) = place.in_the_way(&mark)? {
+                return Err(place.kept(&mark, &why));
+            }
+            place.remove(&mark)?;
+            place.make(repository, false)?;
+        }
+        Some(_) if !place.path.exists() => place.make(repository, true)?,
+        Some(_) if place.is_of(repository)? => {}
+        Some(mark) => {
+            let shown = mark.repository.display();
+            return Err(place.kept(&mark, &format!("it is no worktree of {shown} any more")));
+        }
+    }
+    Ok(place.path)
+}
+
+/// Removes the worktrees of personas that have none any more. Returns the ones that are kept, each
+/// with its path and why.
+pub(super) fn reap(ctx: &Context, store: &Store, config: &Config) -> Vec<Error> {
+    let mut kept = Vec::new();
+    for (place, mark) in left(store, config) {
+        match reap_one(ctx, store, (&place, &mark)) {
+            Ok(None) => {}
+            Ok(Some(why)) => kept.push(place.kept(&mark, &why)),
+            Err(error) => kept.push(error),
+        }
+    }
+    kept
+}
+
+/// Removes one, unless it is kept; returns why. While the persona works, it is not looked at.
+fn reap_one(
+    ctx: &Context,
+    store: &Store,
+    (place, mark): (&Place, &Mark),
+) -> Result<Option<String>> {
+    let name = lease_of(&place.persona)?;
+    let purpose = format!("removes the worktree of {}", place.persona);
+    let token = match lease::acquire(ctx, &name, &purpose) {
+        Ok(token) => token,
+        Err(error) if error.kind == Kind::Refused => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let done = lock(store).and_then(|_lock| {
+        let why = place.in_the_way(mark)?;
+        if why.is_none() {
+            place.remove(mark)?;
+        }
+        Ok(why)
+    });
+    let released = ctx.open().and_then(|at| at.release(&name, token));
+    done.and_then(|why| released.map(|_| why))
+}
+
+/// The worktrees of personas that have none any more, each with its path and why it is still there.
+pub fn leftovers(store: &Store, config: &Config) -> Vec<Error> {
+    let finding = |(place, mark): (Place, Mark)| match place.in_the_way(&mark) {
+        Ok(Some(why)) => place.kept(&mark, &why),
+        Ok(None) => place.kept(&mark, "a post removes it after its next tick"),
+        Err(error) => error,
+    };
+    left(store, config).into_iter().map(finding).collect()
+}
+
+/// The worktrees that zeta made, and that no persona of the policy has any more.
+fn left(store: &Store, config: &Config) -> Vec<(Place, Mark)> {
+    let entries = fs::read_dir(store.dir().join(WORKTREES)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let personas = names.filter_map(|name| name.strip_suffix(".json")?.parse().ok());
+    let mut found: Vec<(Place, Mark)> = personas
+        .filter_map(|persona: Label| {
+            let place = Place::of(store, &persona);
+            // A damaged file is named when the persona works.
+            let mark = place.read_mark().ok().flatten()?;
+            let is_known = config.policy.persona(&persona).is_some();
+            let is_used = is_known && config.repository(&persona) == Some(&mark.repository);
+            (!is_used).then_some((place, mark))
+        })
+        .collect();
+    found.sort_by(|(one, _), (other, _)| one.persona.cmp(&other.persona));
+    found
+}
+
+/// One process at a time makes or removes worktrees.
+fn lock(store: &Store) -> Result<File> {
+    let dir = store.dir().join(WORKTREES);
+    let made = temp_file::private_dir(&dir.join("x"));
+    made.map_err(|error| cannot("make", &dir, &error))?;
+    let file = File::open(&dir).map_err(|error| cannot("open", &dir, &error))?;
+    lock_within(&file, LIMIT).map_err(|errno| Error::io("cannot lock", &dir, errno))?;
+    Ok(file)
+}
+
+impl Place {
+    fn of(store: &Store, persona: &Label) -> Place {
+        let dir = store.dir().join(WORKTREES);
+        Place {
+            persona: persona.clone(),
+            path: dir.join(persona.as_str()),
+            mark: dir.join(format!("{persona}.json")),
+            branch: format!("guard-post/{persona}"),
+        }
+    }
+
+    fn read_mark(&self) -> Result<Option<Mark>> {
+        let bytes = match read_plain(&self.mark, MARK_MAX) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|error| cannot("read", &self.mark, &error))?,
+        };
+        let mark = serde_json::from_slice::<Mark>(&bytes).ok();
+        let mark = mark.filter(|mark| mark.kind == KIND && mark.persona == self.persona);
+        mark.map(Some).ok_or_else(|| {
+            let why = "it does not say which worktree zeta made";
+            Error::not_safe(&self.mark, why)
+        })
+    }
+
+    fn write_mark(&self, repository: &Path, is_whole: bool) -> Result<()> {
+        let (kind, persona) = (KIND.to_owned(), self.persona.clone());
+        let repository = repository.to_owned();
+        let mark = Mark { schema: 1, kind, persona, repository, is_whole };
+        let text = serde_json::to_string_pretty(&mark).unwrap_or_default();
+        keep(&self.mark, &format!("{text}\n"))
+    }
+
+    /// Makes the worktree. `was_there` says that git may know one at this path that is gone.
+    fn make(&self, repository: &Path, was_there: bool) -> Result<()> {
+        self.write_mark(repository, false)?;
+        let head = format!("refs/heads/{}", self.branch);
+        let has_branch = git_finds(repository, &["show-ref", "--verify", "--quiet", &head])?;
+        let path = self.path.as_os_str().to_string_lossy();
+        let mut args = vec!["worktree", "add"];
+        if was_there {
+            args.extend(["-f", "-f"]);
+        }
+        match has_branch {
+            true => args.extend([&*path, &self.branch]),
+            false => args.extend(["-b", &self.branch, &path]),
+        }
+        git_says(repository, &args)?;
+        self.write_mark(repository, true)
+    }
+
+    /// Makes a worktree of which a part may be there: no agent has worked in it.
+    fn make_anew(&self, repository: &Path) -> Result<()> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(cannot("remove", &self.path, &error));
+            }
+            _ => {}
+        }
+        self.make(repository, true)
+    }
+
+    /// Returns whether it is a worktree of a repository.
+    fn is_of(&self, repository: &Path) -> Result<bool> {
+        let common = ["rev-parse", "--path-format=absolute", "--git-common-dir"];
+        let of_repository = git_says(repository, &common)?;
+        let own = git_says(&self.path, &[&common[..], &["--show-toplevel"]].concat());
+        let Ok(own) = own else { return Ok(false) };
+        let mut own = own.lines().map(PathBuf::from);
+        let is_same = |one: &Path, other: &Path| {
+            one.canonicalize().ok().is_some_and(|one| Some(one) == other.canonicalize().ok())
+        };
+        let common = own.next().unwrap_or_default();
+        let top = own.next().unwrap_or_default();
+        Ok(is_same(&common, Path::new(of_repository.trim_end())) && is_same(&top, &self.path))
+    }
+
+    /// Looks for work that the removal of the worktree would lose; returns what it is.
+    fn in_the_way(&self, mark: &Mark) -> Result<Option<String>> {
+        let repository = &mark.repository;
+        if !mark.is_whole {
+            return Ok(None);
+        }
+        if !repository.exists() {
+            let shown = repository.display();
+            return Ok(Some(format!("its repository {shown} is not there")));
+        }
+        if self.path.exists() {
+            if !self.is_of(repository)? {
+                let shown = repository.display();
+                return Ok(Some(format!("it is no worktree of {shown} any more")));
+            }
+            let changed = git_says(&self.path, &["status", "--porcelain"])?.lines().count();
+            if changed > 0 {
+                return Ok(Some(format!("it has {changed} uncommitted files")));
+            }
+            if !git_finds(&self.path, &["symbolic-ref", "--quiet", "HEAD"])? {
+                let commits = ["HEAD", "--not", "--branches", "--remotes", "--tags"];
+                match count(&self.path, &commits)? {
+                    0 => {}
+                    commits => return Ok(Some(format!("it has {commits} commits on no branch"))),
+                }
+            }
+        }
+        let Some(tip) = self.tip(repository)? else { return Ok(None) };
+        Ok(match self.own_commits(repository, &tip)? {
+            0 => None,
+            commits => Some(format!("{commits} commits of {} are on no other branch", self.branch)),
+        })
+    }
+
+    /// The commit of its branch, if that is there.
+    fn tip(&self, repository: &Path) -> Result<Option<String>> {
+        let head = format!("refs/heads/{}", self.branch);
+        let verify = ["show-ref", "--verify", "--quiet", &head];
+        match git_finds(repository, &verify)? {
+            true => Ok(Some(git_says(repository, &["rev-parse", &head])?.trim().to_owned())),
+            false => Ok(None),
+        }
+    }
+
+    /// Removes a worktree that holds no work: git looks once more whether files changed.
+    fn remove(&self, mark: &Mark) -> Result<()> {
+        let repository = &mark.repository;
+        if repository.exists() {
+            if !mark.is_whole {
+                self.make_anew(repository)?;
+            }
+            if self.path.exists() {
+                let path = self.path.as_os_str().to_string_lossy();
+                git_says(repository, &["worktree", "remove", &path])?;
+            }
+            self.remove_branch(repository)?;
+        }
+        match fs::remove_file(&self.mark) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(cannot("remove", &self.mark, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes its branch, if all of its commits are on another one.
+    fn remove_branch(&self, repository: &Path) -> Result<()> {
+        let Some(tip) = self.tip(repository)? else { return Ok(()) };
+        if self.own_commits(repository, &tip)? == 0 {
+            let head = format!("refs/heads/{}", self.branch);
+            // git refuses if the branch got a commit meanwhile.
+            git_says(repository, &["update-ref", "-d", &head, &tip])?;
+        }
+        Ok(())
+    }
+
+    /// How many commits of its branch are on no other one.
+    fn own_commits(&self, repository: &Path, tip: &str) -> Result<u64> {
+        let without_own = format!("--exclude={}", self.branch);
+        count(repository, &[tip, "--not", &without_own, "--branches", "--remotes", "--tags"])
+    }
+
+    /// What a person is shown of a worktree that is kept.
+    fn kept(&self, mark: &Mark, why: &str) -> Error {
+        let shown = self.path.display();
+        let text = format!("{shown}: the worktree of {} is kept: {why}", mark.persona);
+        Error::new(Kind::Unsafe, text).hint(format!("see it: git -C {shown} status"))
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Kind::Fault, format!("cannot {what} {}: {error}", path.display()))
+}
+
+/// Runs git; returns what it said, and whether it ended well.
+fn git_runs(dir: &Path, args: &[&str]) -> Result<(String, bool)> {
+    let finished = command::run(git::command(dir).args(args), b"", LIMIT, OUTPUT_MAX);
+    let called = || format!("git {} in {}", args.join(" "), dir.display());
+    match finished {
+        Ok(finished) => {
+            let is_good = finished.status.success();
+            let said = if is_good { &finished.output } else { &finished.errors };
+            Ok((String::from_utf8_lossy(said).into_owned(), is_good))
+        }
+        Err(Failure::NotStarted(error)) => {
+            Err(Error::new(Kind::Fault, format!("{}: {error}", called())).hint("install git"))
+        }
+        Err(_) => {
+            let text = format!("{}: it took longer than {} s", called(), LIMIT.as_secs());
+            Err(Error::new(Kind::Fault, text))
+        }
+    }
+}
+
+/// Runs git, which must end well; returns what it said.
+fn git_says(dir: &Path, args: &[&str]) -> Result<String> {
+    let (said, is_good) = git_runs(dir, args)?;
+    if is_good {
+        return Ok(said);
+    }
+    let said = said.lines().collect::<Vec<_>>().join(", ");
+    let text = format!("git {} in {}: {said}", args.join(" "), dir.display());
+    Err(Error::new(Kind::Fault, text))
+}
+
+/// Counts the commits of a range.
+fn count(dir: &Path, range: &[&str]) -> Result<u64> {
+    let said = git_says(dir, &[&["rev-list", "--count"], range].concat())?;
+    let number = said.trim().parse();
+    number.map_err(|_| Error::new(Kind::Fault, format!("git rev-list --count said {said:?}")))
+}
+
+/// Runs git to ask whether something is so.
+fn git_finds(dir: &Path, args: &[&str]) -> Result<bool> {
+    git_runs(dir, args).map(|(_, is_good)| is_good)
+}

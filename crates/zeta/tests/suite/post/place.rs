@@ -1,0 +1,229 @@
+//! Where personas work: worktrees that zeta made, owns and removes, and never another's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Guard, Post, write_program};
+use crate::support::{LIMIT, Out, run, until, wait};
+
+/// Posts whose personas work in a repository.
+struct Repository {
+    guard: Guard,
+    path: PathBuf,
+}
+
+impl Repository {
+    fn new() -> Repository {
+        let guard = Guard::new(1, "").only("otto");
+        let path = guard.sandbox.dir.join("repository");
+        fs::create_dir(&path).unwrap();
+        let made = Repository { guard, path };
+        made.git(&made.path, &["init", "-q", "-b", "main"]);
+        fs::write(made.path.join("file"), "one\n").unwrap();
+        made.commit(&made.path, "first");
+        made.guard.write_posts(1, &format!("repository = {:?}", made.path), "");
+        made
+    }
+
+    fn git_out(&self, dir: &Path, args: &[&str]) -> Out {
+        let mut git = self.guard.sandbox.other("git", &["-C"]);
+        git.arg(dir).args(["-c", "user.name=otto", "-c", "user.email=o@t.to"]).args(args);
+        run(&mut git)
+    }
+
+    #[track_caller]
+    fn git(&self, dir: &Path, args: &[&str]) -> String {
+        let out = self.git_out(dir, args);
+        assert_eq!(out.status, 0, "git {args:?}: {out:?}");
+        out.out.trim_end().to_owned()
+    }
+
+    fn commit(&self, dir: &Path, message: &str) {
+        self.git(dir, &["add", "-A"]);
+        self.git(dir, &["commit", "-q", "-m", message]);
+    }
+
+    fn worktree(&self, persona: &str) -> PathBuf {
+        self.guard.store.join("worktrees").join(persona)
+    }
+
+    /// The paths that git knows, besides the repository's own.
+    fn known(&self) -> Vec<String> {
+        let listed = self.git(&self.path, &["worktree", "list", "--porcelain"]);
+        let paths = listed.lines().filter_map(|line| line.strip_prefix("worktree "));
+        paths.skip(1).map(str::to_owned).collect()
+    }
+
+    fn has_branch(&self, persona: &str) -> bool {
+        let head = format!("refs/heads/guard-post/{persona}");
+        self.git_out(&self.path, &["show-ref", "--verify", "--quiet", &head]).status == 0
+    }
+
+    /// The findings of `zeta post list`.
+    fn findings(&self) -> String {
+        let out = run(&mut self.guard.cmd(&["list", "--json"]));
+        let list: Value = serde_json::from_str(&out.out).unwrap();
+        list["findings"].to_string()
+    }
+
+    /// Takes a persona out of the policy, and waits until another one has worked.
+    fn replace(&self, persona: &str, by: &str) {
+        self.guard.write_persona(by, "a", "");
+        self.guard.remove_persona(persona);
+        let end = format!("end a {by} 1 0");
+        self.guard.wait_for(&end, self.guard.count(&end) + 2);
+    }
+}
+
+#[test]
+fn a_persona_has_a_worktree_of_its_own_that_stays_while_it_is_in_the_policy() {
+    let repo = Repository::new();
+    let post = repo.guard.start(1);
+    repo.guard.wait_for("end a otto 1 0", 1);
+    let path = repo.worktree("otto");
+    let at = format!(" at={} ", path.display());
+    assert!(repo.guard.log()[0].contains(&at), "{:?}", repo.guard.log());
+    assert_eq!(repo.git(&path, &["rev-parse", "--abbrev-ref", "HEAD"]), "guard-post/otto");
+    fs::write(path.join("work"), "half\n").unwrap();
+    repo.guard.wait_for("end a otto 1 0", repo.guard.count("end a otto 1 0") + 2);
+    assert_eq!(fs::read_to_string(path.join("work")).unwrap(), "half\n");
+    // A worktree that a person removed is made again.
+    fs::remove_dir_all(&path).unwrap();
+    repo.guard.wait_for("end a otto 1 0", repo.guard.count("end a otto 1 0") + 3);
+    assert_eq!(repo.known(), [path.display().to_string()]);
+    assert_eq!(post.end(), 0);
+    // The operator's own checkout was not touched.
+    assert_eq!(repo.git(&repo.path, &["status", "--porcelain"]), "");
+    assert_eq!(repo.git(&repo.path, &["rev-parse", "--abbrev-ref", "HEAD"]), "main");
+    repo.guard.check_end();
+}
+
+#[test]
+fn a_worktree_without_work_is_removed_with_its_persona() {
+    let repo = Repository::new();
+    let post = repo.guard.start(1);
+    repo.guard.wait_for("end a otto 1 0", 1);
+    repo.replace("otto", "vera");
+    assert!(until(LIMIT, || !repo.has_branch("otto")), "{}", repo.guard.notes(1));
+    assert!(until(LIMIT, || repo.known() == [repo.worktree("vera").display().to_string()]));
+    assert!(!repo.worktree("otto").exists());
+    assert_eq!(post.end(), 0);
+    assert_eq!(repo.findings(), "[]");
+}
+
+#[test]
+fn uncommitted_work_and_own_commits_are_kept_and_named_until_they_are_elsewhere() {
+    let repo = Repository::new();
+    let post = repo.guard.start(1);
+    repo.guard.wait_for("end a otto 1 0", 1);
+    let path = repo.worktree("otto");
+    fs::write(path.join("work"), "half\n").unwrap();
+    repo.replace("otto", "vera");
+    let named = "the worktree of otto is kept: it has 1 uncommitted files";
+    assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
+    assert!(repo.findings().contains(named), "{}", repo.findings());
+    assert_eq!(fs::read_to_string(path.join("work")).unwrap(), "half\n");
+    repo.commit(&path, "work of otto");
+    let named = "1 commits of guard-post/otto are on no other branch";
+    assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
+    assert!(repo.findings().contains(named) && path.exists());
+    assert_eq!(repo.guard.notes(1).matches(named).count(), 1, "{}", repo.guard.notes(1));
+    // Without a branch the commit would be lost with the worktree.
+    repo.git(&path, &["checkout", "-q", "--detach"]);
+    fs::write(path.join("more"), "").unwrap();
+    repo.commit(&path, "detached");
+    repo.git(&repo.path, &["merge", "-q", "--ff-only", "guard-post/otto"]);
+    let named = "it has 1 commits on no branch";
+    assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
+    repo.git(&path, &["checkout", "-q", "guard-post/otto"]);
+    assert!(until(LIMIT, || !path.exists()), "{}", repo.guard.notes(1));
+    assert!(until(LIMIT, || !repo.has_branch("otto")));
+    assert_eq!(post.end(), 0);
+    assert_eq!(repo.git(&repo.path, &["log", "-1", "--format=%s"]), "work of otto");
+}
+
+#[test]
+fn a_directory_that_zeta_did_not_make_is_never_touched_and_no_agent_works_there() {
+    let repo = Repository::new();
+    let path = repo.worktree("otto");
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("precious"), "x").unwrap();
+    let post = repo.guard.start(1);
+    let report = repo.guard.wait_report(1, |report| report["cut"] == "start");
+    assert_eq!(report["outcome"], "failed");
+    assert!(repo.guard.notes(1).contains("zeta did not make it"), "{}", repo.guard.notes(1));
+    assert_eq!(repo.guard.count("begin"), 0);
+    assert_eq!(post.end(), 0);
+    assert_eq!(fs::read_to_string(path.join("precious")).unwrap(), "x");
+    // Nor is one that became the worktree of another repository.
+    fs::remove_dir_all(&path).unwrap();
+    let post = repo.guard.start(1);
+    repo.guard.wait_for("end a otto 1 0", 1);
+    fs::remove_dir_all(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    repo.git(&path, &["init", "-q"]);
+    let named = "it is no worktree of";
+    assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
+    assert_eq!(post.end(), 0);
+    assert!(path.join(".git/HEAD").exists());
+}
+
+/// A git that kills the supervisor when it is called for the N-th time, before or after its work.
+const CUT: &str = r#"#!/bin/sh
+n=$(($(cat "$CUT/n" 2>/dev/null || echo 0) + 1))
+echo $n >"$CUT/n"
+real=$(PATH=${PATH#*:} command -v git)
+[ "$n$WHEN" = "${AT}before" ] && kill -9 $PPID && exit 1
+"$real" "$@"
+status=$?
+[ "$n$WHEN" = "${AT}after" ] && kill -9 $PPID
+exit $status
+"#;
+
+/// Starts the post with a git that cuts it at a step; true if it was cut.
+fn cut(repo: &Repository, at: usize, when: &str) -> bool {
+    let dir = repo.guard.sandbox.dir.join("cut");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir(&dir).unwrap();
+    write_program(&dir.join("git"), CUT);
+    let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
+    let mut command = repo.guard.cmd(&["run", "1"]);
+    command.env("PATH", path).env("CUT", &dir).env("AT", at.to_string()).env("WHEN", when);
+    let ended = repo.guard.count("end");
+    let mut post = Post::of(&mut command, repo.guard.notes_path(1));
+    let is_over = |post: &mut Post| post.0.try_wait().unwrap().is_some();
+    let went_on = || repo.guard.count("end") >= ended + 2;
+    assert!(until(LIMIT * 2, || is_over(&mut post) || went_on()), "{}", repo.guard.notes(1));
+    match is_over(&mut post) {
+        true => wait(&mut post.0, LIMIT) == 137,
+        false => post.end() != 0,
+    }
+}
+
+#[test]
+fn a_worktree_whose_making_or_removal_was_cut_is_made_or_removed_by_the_next_supervisor() {
+    let repo = Repository::new();
+    let mut cuts = 0;
+    for at in 1..=12 {
+        for when in ["before", "after"] {
+            let (from, to) = if cuts % 2 == 0 { ("vera", "otto") } else { ("otto", "vera") };
+            repo.guard.write_persona(to, "a", "");
+            let _ = fs::remove_file(repo.guard.config.join(format!("personas.d/{from}.toml")));
+            // The turn of the posts begins with the personas that are there now.
+            assert!([0, 7].contains(&run(&mut repo.guard.cmd(&["tick"])).status));
+            cuts += usize::from(cut(&repo, at, when));
+            let post = repo.guard.start(1);
+            let end = format!("end a {to} 1 0");
+            repo.guard.wait_for(&end, repo.guard.count(&end) + 1);
+            let only = [repo.worktree(to).display().to_string()];
+            let clean = until(LIMIT, || repo.known() == only && !repo.has_branch(from));
+            assert!(clean, "{at} {when}: {:?}\n{}", repo.known(), repo.guard.notes(1));
+            assert_eq!(post.end(), 0);
+            assert_eq!(repo.git(&repo.worktree(to), &["status", "--porcelain"]), "");
+        }
+    }
+    assert!(cuts >= 12, "only {cuts} of 24 supervisors were cut");
+    repo.guard.check_end();
+}
