@@ -46,7 +46,8 @@ pub fn needs(dir: &Path) -> Result<Option<Needs>> {
     let read = posts::read(&path)?;
     let personas = personas::read_all(&dir.join(PERSONAS_DIR))?;
     let places = personas.into_iter().map(|persona| persona.into_parts().1);
-    let mut repositories: Vec<PathBuf> = places.filter_map(|place| place.repository).collect();
+    let own = places.filter_map(|place| place.repository);
+    let mut repositories: Vec<PathBuf> = own.chain(read.ticks.repository).collect();
     repositories.sort();
     repositories.dedup();
     Ok(Some(Needs { posts: read.policy.posts, repositories }))

@@ -192,7 +192,8 @@ fn the_tree_of_another_machine_gets_units_and_no_name() {
     let sandbox = Sandbox::new();
     let image = sandbox.dir().join("image");
     fs::create_dir_all(image.join("etc/zeta")).unwrap();
-    fs::write(image.join("etc/zeta/posts.toml"), "[posts]\ncount = 1\n").unwrap();
+    let posts = "[posts]\ncount = 1\n[ticks]\nrepository = \"/srv/all\"\n";
+    fs::write(image.join("etc/zeta/posts.toml"), posts).unwrap();
     fs::create_dir(image.join("etc/zeta/personas.d")).unwrap();
     let otto = "lines = [\"a\"]\nharnesses = [\"h\"]\nrepository = \"/srv/shop\"\n";
     fs::write(image.join("etc/zeta/personas.d/otto.toml"), otto).unwrap();
@@ -205,7 +206,8 @@ fn the_tree_of_another_machine_gets_units_and_no_name() {
     let unit =
         |name: &str| fs::read_to_string(image.join("etc/systemd/system").join(name)).unwrap();
     assert!(unit("zeta-guard-posts.target").contains("Wants=zeta-guard-post@1.service\n"));
-    assert!(unit("zeta-guard-post@.service").contains("\nReadWritePaths=-/srv/shop\n"));
+    let written = "\nReadWritePaths=-/srv/all\nReadWritePaths=-/srv/shop\n";
+    assert!(unit("zeta-guard-post@.service").contains(written));
     // A program of a home is none for services: they start the one that only root can replace.
     let clean = unit("zeta-clean.service");
     assert!(clean.contains("\nExecStart=/usr/local/bin/zeta clean\nUser=ace\n"), "{clean}");
