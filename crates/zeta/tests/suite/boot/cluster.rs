@@ -39,6 +39,13 @@ impl Cluster {
         machine.write("etc/zeta/node-register.env", &arguments, 0o644);
     }
 
+    /// Tells a machine where to register, without a forge.
+    pub fn invite_by_git(&self, machine: &Machine) {
+        let arguments =
+            format!("ZETA_REGISTER_ARGS=--remote {} --maintainer ace\n", self.served.url);
+        machine.write("etc/zeta/node-register.env", &arguments, 0o644);
+    }
+
     /// How many pull requests there ever were.
     pub fn pulls(&self) -> usize {
         self.forge.model(|model| model.pulls.len())

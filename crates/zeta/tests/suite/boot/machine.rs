@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zeta_state::upkeep::unit_files::{Setting, install};
 
+use super::driver::{DRIVE, Driver};
 use crate::support::{Out, Sandbox, run_within, skip};
 
 /// How long a boot may take on a machine that does other things, too.
@@ -98,6 +99,21 @@ impl Machine {
         std::fs::create_dir_all(&home).unwrap();
         std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
+    }
+
+    /// Boots, and hands over a driver when all is up. When `act` returns, the machine ends.
+    pub fn drive(&self, limit: Duration, act: impl FnOnce(&Driver)) {
+        let dir = self.sandbox.dir.join("drive");
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).unwrap();
+        let bind = format!("--bind={}:/drive", dir.display());
+        std::thread::scope(|scope| {
+            let booted = scope.spawn(|| self.boot_within(DRIVE, &[&bind], limit));
+            let driver = Driver::new(dir);
+            act(&driver);
+            drop(driver);
+            booted.join().unwrap();
+        });
     }
 
     /// Boots, runs a script when all is up, and ends; what the script printed.

@@ -7,7 +7,9 @@
 mod agent;
 mod cluster;
 mod creds;
+mod driver;
 mod machine;
 mod package;
+mod posts;
 mod register;
 mod units;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zeta_packaging::{Release, deb};
+use zeta_packaging::deb;
 
 use super::machine::Machine;
 use crate::ops::packages::release;
@@ -29,13 +29,15 @@ units() { dpkg -L zeta | sed -n 's|^/usr/lib/systemd/system/\(zeta-.*\)|\1|p'; }
 /// A machine with two versions of the package at hand.
 fn machine(test: &str) -> Option<Machine> {
     let machine = Machine::bare(test)?;
-    let built = release("1.2.3", &machine.sandbox.dir);
-    for version in ["1.2.2", "1.2.3"] {
-        let release = Release { version: version.to_owned(), ..built.clone() };
-        let path = machine.root().join(format!("zeta-{version}.deb"));
-        std::fs::write(path, deb::pack(&release).unwrap()).unwrap();
-    }
+    ["1.2.2", "1.2.3"].iter().for_each(|version| packed(&machine, version));
     Some(machine)
+}
+
+/// Puts the package of a version onto the machine's disk.
+pub fn packed(machine: &Machine, version: &str) {
+    let release = release(version, &machine.sandbox.dir);
+    let path = machine.root().join(format!("zeta-{version}.deb"));
+    std::fs::write(path, deb::pack(&release).unwrap()).unwrap();
 }
 
 fn boot(machine: &Machine, script: &str) -> String {
