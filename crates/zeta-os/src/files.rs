@@ -1,6 +1,6 @@
 //! Small files and listings: written whole before they get their name, listed within a limit.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -116,7 +116,10 @@ pub fn read_plain(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > max {
-        true => Err(std::io::Error::other(format!("it has more than {max} bytes"))),
+        true => {
+            let text = format!("it has more than {max} bytes");
+            Err(std::io::Error::new(ErrorKind::FileTooLarge, text))
+        }
         false => Ok(bytes),
     }
 }

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 use zeta_core::name::Label;
 use zeta_core::schedule::state::{ASSIGNMENTS_MAX, Damage};
@@ -22,6 +23,8 @@ const REPORTS_KIND: &str = "guard-post-reports";
 const TEMP: &str = ".guard-post.";
 /// Most reports that a post keeps: the newest.
 const REPORTS_MAX: usize = 64;
+/// All users may read who stands where, and how ticks ended.
+const FOR_ALL: Mode = Mode::from_raw_mode(0o644);
 /// Longest file of reports, in bytes.
 const REPORTS_BYTES_MAX: u64 = 256 << 10;
 
@@ -155,7 +158,7 @@ impl Store {
     /// # Errors
     /// The directory cannot be written.
     pub fn write(&self, assignments: &Assignments) -> Result<()> {
-        keep(&self.path(), &assignments.render())
+        keep_with_mode(&self.path(), &assignments.render(), FOR_ALL)
     }
 
     /// Puts a damaged file aside, where a person can look at it; returns its new path.
@@ -202,14 +205,19 @@ impl Store {
         reports.reports.drain(..over);
         (reports.schema, reports.kind) = (1, REPORTS_KIND.to_owned());
         let text = serde_json::to_string_pretty(&reports).unwrap_or_default();
-        keep(&self.reports_path(post), &format!("{text}\n"))?;
+        keep_with_mode(&self.reports_path(post), &format!("{text}\n"), FOR_ALL)?;
         Ok(added)
     }
 }
 
 /// Keeps a file of the directory: the whole text or nothing.
+/// Keeps a file of its owner alone.
 pub(crate) fn keep(path: &Path, text: &str) -> Result<()> {
-    temp_file::keep(path, TEMP, text.as_bytes()).map_err(|error| {
+    keep_with_mode(path, text, Mode::from_raw_mode(0o600))
+}
+
+fn keep_with_mode(path: &Path, text: &str, mode: Mode) -> Result<()> {
+    temp_file::keep_with_mode(path, TEMP, text.as_bytes(), mode).map_err(|error| {
         let shown = given_path::shown(path);
         Error::new(Kind::Fault, format!("cannot write {shown}: {error}"))
             .hint("the directory of the posts is --dir, or /var/lib/zeta")

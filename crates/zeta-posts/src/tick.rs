@@ -95,7 +95,11 @@ impl Before {
         let elapsed_ms = read.as_ref().map_or(0, |before| before.written.elapsed_ms(&now));
         let state = read.as_ref().map(|before| before.state.clone()).unwrap_or_default();
         let seen = read.as_ref().map(|before| before.seen.clone()).unwrap_or_default();
-        let (reports, seen) = new_reports(store, config.policy.posts, seen);
+        let (mut reports, seen) = new_reports(store, config.policy.posts, seen);
+        if read.is_none() {
+            // Which of them were counted before is not known. Some are of another day.
+            reports.clear();
+        }
         Ok(Before { read, damage, state, reports, seen, now, elapsed_ms })
     }
 }

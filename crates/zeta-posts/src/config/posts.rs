@@ -225,14 +225,14 @@ fn ticks_of(source: &Source, raw: &RawTicks) -> Result<Ticks> {
         percent.filter(|percent| *percent > 0).ok_or_else(|| source.wrong(&value.span(), rule))
     });
     let pace = Pace {
-        every_ms: time("every", &raw.every, MINUTE_MS)?,
+        every_ms: source.above_zero("every", &raw.every, MINUTE_MS)?,
         jitter_ms: time("jitter", &raw.jitter, MINUTE_MS / 6)?,
         back_off_max_ms: time("back_off_max", &raw.back_off_max, 30 * MINUTE_MS)?,
     };
     let repository = raw.repository.as_ref().map(|path| source.absolute("repository", path));
     Ok(Ticks {
         pace,
-        limit_ms: time("limit", &raw.limit, 10 * MINUTE_MS)?,
+        limit_ms: source.above_zero("limit", &raw.limit, 10 * MINUTE_MS)?,
         grace_ms: time("grace", &raw.grace, MINUTE_MS / 6)?,
         memory_max: memory.transpose()?,
         cpu_quota: quota.transpose()?,

@@ -77,4 +77,18 @@ impl Source {
     pub(super) fn time(&self, key: &'static str, value: &Spanned<String>) -> Result<u64> {
         parse_duration(key, value.get_ref()).map_err(|error| self.wrong(&value.span(), error))
     }
+
+    /// Reads a time that must not be zero, in ms.
+    pub(super) fn above_zero(
+        &self,
+        key: &'static str,
+        value: &Option<Spanned<String>>,
+        default: u64,
+    ) -> Result<u64> {
+        let Some(value) = value else { return Ok(default) };
+        match self.time(key, value)? {
+            0 => Err(self.wrong(&value.span(), format!("{key} must be longer than nothing"))),
+            ms => Ok(ms),
+        }
+    }
 }

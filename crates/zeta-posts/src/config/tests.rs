@@ -56,6 +56,8 @@ fn what_is_wrong_is_named_with_its_file_and_line() {
         ("[compatibility]\n\"otto\" = []", "posts.toml:2: a compatibility is for a persona"),
         ("[lines.UPPER.tiers.high]\nprogram = \"x\"", "posts.toml:1: model line name \"UPPER\""),
         ("[ticks]\nmemory_max = \"lots\"", "posts.toml:2: memory_max is a number"),
+        ("[ticks]\nevery = \"0s\"", "posts.toml:2: every must be longer than nothing"),
+        ("[ticks]\nlimit = \"0s\"", "posts.toml:2: limit must be longer than nothing"),
         ("[ticks]\ncpu_quota = \"0%\"", "posts.toml:2: cpu_quota is a part"),
         ("[lines.a.tiers.best]\nprogram = \"x\"", "posts.toml:1: unknown variant `best`"),
         ("posts = ", "posts.toml:1: "),

@@ -1,6 +1,7 @@
 //! The answers and the refusals of `post` fit their schemas.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{check, loosen, tighten};
@@ -72,6 +73,20 @@ fn what_cannot_be_planned_is_refused_by_name() {
     assert_eq!(verb("list", 7)["error"], "unsafe");
     verb("tick", 7);
     assert_eq!(verb("list", 7)["manned"], 1, "the torn file was put aside");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    fs::write(&file, vec![b' '; (4 << 20) + 1]).unwrap();
+    verb("tick", 7);
+    assert_eq!(verb("list", 7)["manned"], 1, "the long file was put aside");
+    // Reports of another day do not count again when the assignments are lost.
+    let report = r#"{"number":1,"at_us":0,"took_ms":1,"status":1,"persona":"otto","line":"a","outcome":"outage"}"#;
+    let reports =
+        format!("{{\"schema\":1,\"kind\":\"guard-post-reports\",\"reports\":[{report}]}}");
+    fs::write(dir.join("guard-post-1.json"), &reports).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert_eq!(verb("tick", 7)["manned"], 1);
+    fs::write(dir.join("guard-post-1.json"), reports.replace("\"number\":1", "\"number\":2"))
+        .unwrap();
+    assert_eq!(verb("tick", 7)["manned"], 0, "a new one counts");
     write_posts(&dir, line, "lines = [\"a\"]\nharnesses = [\"cli\"]\n");
     let post = |number, status| {
         check(&sandbox, &["post", "run", number, "--config", &at, "--dir", &at], status)
