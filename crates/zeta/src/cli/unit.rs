@@ -58,7 +58,7 @@ const VERBS: &[Verb] = &[
     },
 ];
 
-/// What the files are made for.
+// What the files are made for.
 #[derive(Debug, Args)]
 struct SettingArgs {
     /// Units of this user's own manager [default for all users but root]

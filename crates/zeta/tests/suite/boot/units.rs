@@ -99,7 +99,10 @@ const SCHEDULER: &str = "\
 unit=zeta-guard-post-scheduler.service
 systemctl start $unit 2>/dev/null || \
     echo without files $(systemctl show -p ExecMainStatus --value $unit)
-journalctl --no-pager -o cat -u zeta-guard-post-scheduler.service | grep -o '/etc/zeta/posts.toml.*'
+for i in $(seq 100); do
+    journalctl --no-pager -o cat -u $unit | grep -o '/etc/zeta/posts.toml.*' && break
+    sleep 0.1
+done
 cp -r /registry/. /etc/zeta/
 systemctl start zeta-guard-post-scheduler.service && echo decided
 zeta post list --json | grep -o '\"manned\":[0-9]*'
