@@ -14,6 +14,7 @@ echo status $(systemctl show -p ExecMainStatus --value zeta-node-register.servic
 cat /proc/sys/kernel/random/boot_id
 cat /var/lib/zeta/self-registered.marker
 ls -l /tmp/zeta-cluster-state/nodes
+journalctl --sync
 journalctl --no-pager -u zeta-node-register.service
 ";
 
@@ -68,6 +69,7 @@ systemctl is-enabled zeta-node-register.timer
 receipt=/var/lib/zeta/self-registered.marker
 for i in $(seq 100); do grep -q pr-opened $receipt && break; sleep 0.2; done
 cat $receipt
+journalctl --sync
 journalctl --no-pager -u zeta-node-register.service
 ";
     let said = machine.boot(script, &[]);
