@@ -78,7 +78,8 @@ fn what_cannot_be_planned_is_refused_by_name() {
     verb("tick", 7);
     assert_eq!(verb("list", 7)["manned"], 1, "the long file was put aside");
     // Reports of another day do not count again when the assignments are lost.
-    let report = r#"{"number":1,"at_us":0,"took_ms":1,"status":1,"persona":"otto","line":"a","outcome":"outage"}"#;
+    let report = r#"{"number":1,"at_us":0,"took_ms":1,"status":1,"persona":"otto","#.to_owned()
+        + r#""line":"a","outcome":"outage"}"#;
     let reports =
         format!("{{\"schema\":1,\"kind\":\"guard-post-reports\",\"reports\":[{report}]}}");
     fs::write(dir.join("guard-post-1.json"), &reports).unwrap();
