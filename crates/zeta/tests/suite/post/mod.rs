@@ -35,7 +35,9 @@ case "$todo" in
 outage) echo "API Error: 529 overloaded_error" >&2; finish 1 ;;
 fail) echo "error: no idea" >&2; finish 9 ;;
 hang) trap '' TERM; echo "hangs $$" >>log; while :; do sleep 600; done ;;
-slow) trap 'finish 143' TERM; i=0; while [ $i -lt 6000 ]; do sleep 0.01; i=$((i+1)); done ;;
+slow)
+    trap 'finish 143' TERM; echo "slow $$" >>log
+    i=0; while [ $i -lt 6000 ]; do sleep 0.01; i=$((i+1)); done ;;
 children)
     # Twice forked, in sessions of their own, and one that ignores every request to end.
     (setsid sh -c 'trap "" TERM HUP INT; echo $$ >>children; while :; do sleep 600; done' &)

@@ -75,7 +75,7 @@ fn a_signal_ends_the_tick_that_runs_and_it_is_no_failure() {
     let guard = Guard::new(1, "grace = \"10s\"").only("otto");
     guard.set("a", "slow");
     let post = guard.start(1);
-    guard.wait_for("begin a otto 1", 1);
+    guard.wait_for("slow", 1);
     assert_eq!(post.end(), 0, "{}", guard.notes(1));
     assert_eq!(guard.count("end a otto 1 143"), 1, "{:?}", guard.log());
     assert_eq!(guard.reports(1).len(), 0);
