@@ -32,7 +32,11 @@ const MARK_MAX: u64 = 16 << 10;
 /// The time limit of one call of git: it checks a whole repository out.
 const LIMIT: Duration = Duration::from_secs(600);
 /// Most bytes of an answer of git.
-const OUTPUT_MAX: usize = 1 << 20;
+const OUTPUT_MAX: usize = 64 << 20;
+/// What lets git look at all files, whatever the configurations of the user and the repository say.
+const SEES_ALL: [&str; 4] = ["-c", "status.showUntrackedFiles=all", "-c", "core.fsmonitor=false"];
+/// Its look at the files of a worktree.
+const STATUS: [&str; 3] = ["status", "--porcelain", "--ignore-submodules=none"];
 
 /// The file beside a worktree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,9 +267,14 @@ impl Place {
                 let shown = repository.display();
                 return Ok(Some(format!("it is no worktree of {shown} any more")));
             }
-            let changed = git_says(&self.path, &["status", "--porcelain"])?.lines().count();
+            let changed = [&SEES_ALL[..], &STATUS].concat();
+            let changed = git_says(&self.path, &changed)?.lines().count();
             if changed > 0 {
                 return Ok(Some(format!("it has {changed} uncommitted files")));
+            }
+            let unseen = self.unseen()?;
+            if unseen > 0 {
+                return Ok(Some(format!("it has {unseen} files whose changes git does not see")));
             }
             if !git_finds(&self.path, &["symbolic-ref", "--quiet", "HEAD"])? {
                 let commits = ["HEAD", "--not", "--branches", "--remotes", "--tags"];
@@ -280,6 +289,16 @@ impl Place {
             0 => None,
             commits => Some(format!("{commits} commits of {} are on no other branch", self.branch)),
         })
+    }
+
+    /// How many files are there that the index says are not to be compared with it.
+    fn unseen(&self) -> Result<usize> {
+        let listed = git_says(&self.path, &["ls-files", "-v", "-z"])?;
+        let entries = listed.split('\0').filter_map(|entry| entry.split_once(' '));
+        // Of a sparse checkout most are not there.
+        let is_there = |name: &str| self.path.join(name).symlink_metadata().is_ok();
+        let is_unseen = |tag: &str| tag == "S" || tag.starts_with(|one: char| one.is_lowercase());
+        Ok(entries.filter(|(tag, name)| is_unseen(tag) && is_there(name)).count())
     }
 
     /// The commit of its branch, if that is there.
@@ -301,7 +320,8 @@ impl Place {
             }
             if self.path.exists() {
                 let path = self.path.as_os_str().to_string_lossy();
-                git_says(repository, &["worktree", "remove", &path])?;
+                let remove = ["worktree", "remove", &path];
+                git_says(repository, &[&SEES_ALL[..], &remove].concat())?;
             }
             self.remove_branch(repository)?;
         }
@@ -344,9 +364,16 @@ fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
 
 /// Runs git; returns what it said, and whether it ended well.
 fn git_runs(dir: &Path, args: &[&str]) -> Result<(String, bool)> {
-    let finished = command::run(git::command(dir).args(args), b"", LIMIT, OUTPUT_MAX);
+    let mut git = git::command(dir);
+    // A look at the files locks no person out of them.
+    git.args(args).env("GIT_OPTIONAL_LOCKS", "0");
+    let finished = command::run(&mut git, b"", LIMIT, OUTPUT_MAX);
     let called = || format!("git {} in {}", args.join(" "), dir.display());
     match finished {
+        // What is missing may be the work.
+        Ok(finished) if finished.is_cut => {
+            Err(Error::new(Kind::Fault, format!("{}: it said too much", called())))
+        }
         Ok(finished) => {
             let is_good = finished.status.success();
             let said = if is_good { &finished.output } else { &finished.errors };

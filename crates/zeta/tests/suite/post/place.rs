@@ -145,6 +145,33 @@ fn uncommitted_work_and_own_commits_are_kept_and_named_until_they_are_elsewhere(
 }
 
 #[test]
+fn work_that_git_is_told_not_to_look_at_is_kept_and_named() {
+    let repo = Repository::new();
+    let post = repo.guard.start(1);
+    repo.guard.wait_for("end a otto 1 0", 1);
+    let path = repo.worktree("otto");
+    repo.git(&repo.path, &["config", "status.showUntrackedFiles", "no"]);
+    fs::write(path.join("unsaved"), "work\n").unwrap();
+    repo.replace("otto", "vera");
+    let named = "the worktree of otto is kept: it has 1 uncommitted files";
+    assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
+    for bit in ["skip-worktree", "assume-unchanged"] {
+        // It is looked at after each tick: the bit is there before the work is.
+        repo.git(&path, &["update-index", &format!("--{bit}"), "file"]);
+        fs::write(path.join("file"), "two\n").unwrap();
+        let _ = fs::remove_file(path.join("unsaved"));
+        let named = "it has 1 files whose changes git does not see";
+        assert!(until(LIMIT, || repo.findings().contains(named)), "{}", repo.findings());
+        repo.guard.wait_for("end a vera 1 0", repo.guard.count("end a vera 1 0") + 2);
+        assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "two\n");
+        fs::write(path.join("unsaved"), "work\n").unwrap();
+        repo.git(&path, &["update-index", &format!("--no-{bit}"), "file"]);
+    }
+    assert_eq!(fs::read_to_string(path.join("unsaved")).unwrap(), "work\n");
+    assert_eq!(post.end(), 0);
+}
+
+#[test]
 fn a_directory_that_zeta_did_not_make_is_never_touched_and_no_agent_works_there() {
     let repo = Repository::new();
     let path = repo.worktree("otto");
