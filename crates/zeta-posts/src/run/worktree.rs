@@ -4,6 +4,8 @@
 //! It is written before the worktree is made and removed after that is gone, so a process that is
 //! killed in between leaves what the next one goes on with. What has no such file is never touched.
 
+mod unfinished;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use zeta_os::flock::lock_within;
 use zeta_os::{git, temp_file};
 use zeta_state::context::Context;
 
+use self::unfinished::Remains;
 use super::command::lease_of;
 use super::lease;
 use crate::config::Config;
@@ -81,7 +84,11 @@ pub(super) fn prepare(
                 .hint(format!("the worktree of {persona} has this path: see what is there")));
         }
         None => place.make(repository, false)?,
-        Some(mark) if !mark.is_whole => place.make_anew(repository)?,
+        Some(mark) if !mark.is_whole && mark.repository == repository => {
+            if let Remains::Kept(why) = place.make_anew(repository)? {
+                return Err(place.kept(&mark, &why));
+            }
+        }
         Some(mark) if mark.repository != repository => {
             if let Some(why) = place.in_the_way(&mark)? {
                 return Err(place.kept(&mark, &why));
@@ -90,7 +97,7 @@ pub(super) fn prepare(
             place.make(repository, false)?;
         }
         Some(_) if !place.path.exists() => place.make(repository, true)?,
-        Some(_) if place.is_of(repository)? => {}
+        Some(_) if place.is_of(repository)? => place.unlock(repository)?,
         Some(mark) => {
             let shown = mark.repository.display();
             return Err(place.kept(&mark, &format!("it is no worktree of {shown} any more")));
@@ -210,11 +217,14 @@ impl Place {
 
     /// Makes the worktree. `was_there` says that git may know one at this path that is gone.
     fn make(&self, repository: &Path, was_there: bool) -> Result<()> {
+        // Nothing is marked as zeta's before there is a repository.
+        git_says(repository, &["rev-parse", "--git-dir"])?;
         self.write_mark(repository, false)?;
         let head = format!("refs/heads/{}", self.branch);
         let has_branch = git_finds(repository, &["show-ref", "--verify", "--quiet", &head])?;
         let path = self.path.as_os_str().to_string_lossy();
-        let mut args = vec!["worktree", "add"];
+        let reason = self.reason();
+        let mut args = vec!["worktree", "add", "--lock", "--reason", &reason];
         if was_there {
             args.extend(["-f", "-f"]);
         }
@@ -223,18 +233,30 @@ impl Place {
             false => args.extend(["-b", &self.branch, &path]),
         }
         git_says(repository, &args)?;
-        self.write_mark(repository, true)
+        self.finish(repository)
     }
 
-    /// Makes a worktree of which a part may be there: no agent has worked in it.
-    fn make_anew(&self, repository: &Path) -> Result<()> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(cannot("remove", &self.path, &error));
+    /// Marks a worktree as whole that git has made to its end.
+    fn finish(&self, repository: &Path) -> Result<()> {
+        self.write_mark(repository, true)?;
+        self.unlock(repository)
+    }
+
+    /// Makes a worktree of which a part may be there, unless that is to be kept; returns what was
+    /// there.
+    fn make_anew(&self, repository: &Path) -> Result<Remains> {
+        let remains = self.remains(repository)?;
+        match &remains {
+            Remains::Kept(_) => {}
+            Remains::Whole => self.finish(repository)?,
+            Remains::Nothing => self.make(repository, true)?,
+            Remains::Part => {
+                let removed = fs::remove_dir_all(&self.path);
+                removed.map_err(|error| cannot("remove", &self.path, &error))?;
+                self.make(repository, true)?;
             }
-            _ => {}
         }
-        self.make(repository, true)
+        Ok(remains)
     }
 
     /// Returns whether it is a worktree of a repository.
@@ -255,12 +277,20 @@ impl Place {
     /// Looks for work that the removal of the worktree would lose; returns what it is.
     fn in_the_way(&self, mark: &Mark) -> Result<Option<String>> {
         let repository = &mark.repository;
-        if !mark.is_whole {
+        let is_there = self.path.symlink_metadata().is_ok();
+        if !mark.is_whole && !is_there {
             return Ok(None);
         }
         if !repository.exists() {
             let shown = repository.display();
             return Ok(Some(format!("its repository {shown} is not there")));
+        }
+        if !mark.is_whole {
+            match self.remains(repository)? {
+                Remains::Kept(why) => return Ok(Some(why)),
+                Remains::Nothing | Remains::Part => return Ok(None),
+                Remains::Whole => {}
+            }
         }
         if self.path.exists() {
             if !self.is_of(repository)? {
@@ -315,10 +345,13 @@ impl Place {
     fn remove(&self, mark: &Mark) -> Result<()> {
         let repository = &mark.repository;
         if repository.exists() {
-            if !mark.is_whole {
-                self.make_anew(repository)?;
+            if !mark.is_whole
+                && let Remains::Kept(why) = self.make_anew(repository)?
+            {
+                return Err(self.kept(mark, &why));
             }
             if self.path.exists() {
+                self.unlock(repository)?;
                 let path = self.path.as_os_str().to_string_lossy();
                 let remove = ["worktree", "remove", &path];
                 git_says(repository, &[&SEES_ALL[..], &remove].concat())?;
@@ -363,10 +396,11 @@ fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
 }
 
 /// Runs git; returns what it said, and whether it ended well.
-fn git_runs(dir: &Path, args: &[&str]) -> Result<(String, bool)> {
+fn git_runs(dir: &Path, args: &[&str], index: Option<&Path>) -> Result<(String, bool)> {
     let mut git = git::command(dir);
     // A look at the files locks no person out of them.
     git.args(args).env("GIT_OPTIONAL_LOCKS", "0");
+    index.map(|index| git.env("GIT_INDEX_FILE", index));
     let finished = command::run(&mut git, b"", LIMIT, OUTPUT_MAX);
     let called = || format!("git {} in {}", args.join(" "), dir.display());
     match finished {
@@ -391,7 +425,12 @@ fn git_runs(dir: &Path, args: &[&str]) -> Result<(String, bool)> {
 
 /// Runs git, which must end well; returns what it said.
 fn git_says(dir: &Path, args: &[&str]) -> Result<String> {
-    let (said, is_good) = git_runs(dir, args)?;
+    git_says_with(dir, args, None)
+}
+
+/// Runs git with an index of its own, which must end well; returns what it said.
+fn git_says_with(dir: &Path, args: &[&str], index: Option<&Path>) -> Result<String> {
+    let (said, is_good) = git_runs(dir, args, index)?;
     if is_good {
         return Ok(said);
     }
@@ -409,5 +448,5 @@ fn count(dir: &Path, range: &[&str]) -> Result<u64> {
 
 /// Runs git to ask whether something is so.
 fn git_finds(dir: &Path, args: &[&str]) -> Result<bool> {
-    git_runs(dir, args).map(|(_, is_good)| is_good)
+    git_runs(dir, args, None).map(|(_, is_good)| is_good)
 }

@@ -197,6 +197,79 @@ fn a_directory_that_zeta_did_not_make_is_never_touched_and_no_agent_works_there(
     assert!(path.join(".git/HEAD").exists());
 }
 
+/// Leaves the file that a supervisor leaves which was killed before the worktree was whole.
+fn mark_as_cut(repo: &Repository, persona: &str) {
+    let mark = serde_json::json!({
+        "schema": 1, "kind": "guard-post-worktree", "persona": persona,
+        "repository": repo.path, "is_whole": false,
+    });
+    let path = repo.worktree(persona).with_extension("json");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, mark.to_string()).unwrap();
+}
+
+#[test]
+fn a_worktree_that_a_person_makes_while_the_repository_is_missing_is_never_removed() {
+    let repo = Repository::new();
+    let path = repo.worktree("otto");
+    let away = repo.path.with_extension("away");
+    fs::rename(&repo.path, &away).unwrap();
+    let post = repo.guard.start(1);
+    repo.guard.wait_report(1, |report| report["cut"] == "start");
+    fs::rename(&away, &repo.path).unwrap();
+    assert_eq!(post.end(), 0);
+    if !path.exists() {
+        repo.git(&repo.path, &["worktree", "add", "-q", "-b", "own", path.to_str().unwrap()]);
+    }
+    fs::write(path.join("precious"), "x").unwrap();
+    let _ = fs::remove_file(repo.guard.notes_path(1));
+    let post = repo.guard.start(1);
+    let refused = || repo.guard.notes(1).contains("zeta did not make it");
+    let came = until(LIMIT, || refused() || !path.join("precious").exists());
+    assert!(came && path.join("precious").exists(), "{}", repo.guard.notes(1));
+    assert_eq!(post.end(), 0);
+    assert_eq!(repo.guard.count("begin"), 0);
+}
+
+#[test]
+fn what_a_cut_left_is_removed_only_if_zeta_made_it_and_nobody_worked_there() {
+    let repo = Repository::new();
+    let path = repo.worktree("otto");
+    // The file is there, and the worktree is a person's.
+    mark_as_cut(&repo, "otto");
+    repo.git(&repo.path, &["worktree", "add", "-q", "-b", "own", path.to_str().unwrap()]);
+    fs::write(path.join("precious"), "x").unwrap();
+    let post = repo.guard.start(1);
+    let named = "the worktree of otto is kept: zeta did not make it";
+    assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
+    // Nor is it removed with the persona.
+    repo.replace("otto", "vera");
+    assert!(repo.findings().contains(named), "{}", repo.findings());
+    assert_eq!(fs::read_to_string(path.join("precious")).unwrap(), "x");
+    repo.git(&repo.path, &["worktree", "remove", "--force", path.to_str().unwrap()]);
+    assert!(until(LIMIT, || repo.findings() == "[]"), "{}", repo.findings());
+    assert_eq!(post.end(), 0);
+    // zeta's own, cut before git had written all files; a file of a person is in it.
+    let make = ["worktree", "add", "-q", "--lock", "--reason", "zeta makes the worktree of otto"];
+    let branch = ["-b", "guard-post/otto", path.to_str().unwrap()];
+    repo.git(&repo.path, &[&make[..], &branch].concat());
+    fs::remove_file(repo.path.join(".git/worktrees/otto/index")).unwrap();
+    fs::write(path.join("precious"), "y").unwrap();
+    mark_as_cut(&repo, "otto");
+    repo.guard.write_persona("otto", "a", "");
+    repo.guard.remove_persona("vera");
+    let post = repo.guard.start(1);
+    let named = "it is not whole, and 1 files in it are not git's own";
+    assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
+    assert_eq!(fs::read_to_string(path.join("precious")).unwrap(), "y");
+    fs::remove_file(path.join("precious")).unwrap();
+    repo.guard.wait_for("end a otto 1 0", 1);
+    assert_eq!(post.end(), 0);
+    assert_eq!(repo.git(&path, &["status", "--porcelain"]), "");
+    let listed = repo.git(&repo.path, &["worktree", "list", "--porcelain"]);
+    assert!(!listed.contains("locked"), "{listed}");
+}
+
 /// A git that kills the supervisor when it is called for the N-th time, before or after its work.
 const CUT: &str = r#"#!/bin/sh
 n=$(($(cat "$CUT/n" 2>/dev/null || echo 0) + 1))
