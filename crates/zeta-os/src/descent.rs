@@ -17,13 +17,22 @@ const PAUSE: Duration = Duration::from_millis(3);
 ///
 /// This process must have adopted its orphans, and no other code of it may wait for a child.
 pub fn end_all(line: &str, limit: Duration) -> Vec<Listed> {
+    end(Some(line), limit)
+}
+
+/// Kills all processes below this one, and no others, as [`end_all`] does.
+pub fn end_below(limit: Duration) -> Vec<Listed> {
+    end(None, limit)
+}
+
+fn end(line: Option<&str>, limit: Duration) -> Vec<Listed> {
     let until = Instant::now() + limit;
     loop {
         reap_ended();
         let mut found = below();
         let known: BTreeSet<u32> = found.iter().map(|listed| listed.process.pid).collect();
         let me = std::process::id();
-        let marked = with_environment(line).into_iter();
+        let marked = line.map(with_environment).unwrap_or_default().into_iter();
         found.extend(
             marked.filter(|one| one.process.pid != me && !known.contains(&one.process.pid)),
         );

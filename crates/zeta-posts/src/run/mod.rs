@@ -113,7 +113,7 @@ pub fn run(options: Options<'_>) -> Result<()> {
         said: BTreeSet::new(),
     };
     let done = supervisor.work();
-    supervisor.leave();
+    supervisor.leave(done.is_ok());
     done
 }
 
@@ -425,9 +425,14 @@ impl Supervisor<'_> {
                 Err(error) => break Err(error),
             }
         };
-        let ended = self.workshop.end(running);
+        // This process may have stood still for longer than its lease lasts.
+        let held = attended.and_then(|()| self.duties.lease.renew(&self.ctx));
+        let ended = self.workshop.end(running, held.is_ok());
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        attended?;
+        match held {
+            Err(error) if error.kind == Kind::Refused => return Err(error),
+            held => self.mention("lease", held),
+        };
         for left in &ended.left {
             let text = format!("{} (pid {}) does not end", left.name, left.process.pid);
             (self.log.warn)(&Error::new(Kind::Fault, text));
@@ -483,10 +488,12 @@ impl Supervisor<'_> {
         error.is_some()
     }
 
-    /// Leaves the post in order.
-    fn leave(mut self) {
+    /// Leaves the post in order. What the record says may be of a successor, if there is one.
+    fn leave(mut self, holds_post: bool) {
         self.duties.manager.tell("STOPPING=1");
-        self.hide();
+        if holds_post {
+            self.hide();
+        }
         self.duties.lease.release(&self.ctx);
     }
 }

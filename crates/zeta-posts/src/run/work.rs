@@ -96,8 +96,9 @@ impl Workshop {
         Ok(Running { child, process, fd, tail, group })
     }
 
-    /// Ends all processes of a tick; returns its status, and those that would not end.
-    pub(super) fn end(&self, running: Running) -> Ended {
+    /// Ends all processes of a tick; returns its status, and those that would not end. Where this
+    /// process does not hold the post, what only carries the mark may be the tick of a successor.
+    pub(super) fn end(&self, running: Running, holds_post: bool) -> Ended {
         let Running { mut child, tail, group, .. } = running;
         let mut is_empty = true;
         let mut memory_kills = 0;
@@ -109,7 +110,7 @@ impl Workshop {
             let _ = child.kill();
         }
         let status = child.wait().ok();
-        let left = self.end_all();
+        let left = if holds_post { self.end_all() } else { descent::end_below(END_LIMIT) };
         if is_empty && let Some(group) = group {
             let _ = group.remove();
         }

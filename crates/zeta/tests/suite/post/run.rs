@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::Guard;
-use crate::support::{LIMIT, run, until, wait_for};
+use crate::support::{LIMIT, run, signal, until, wait, wait_for};
 
 fn persona(guard: &Guard, name: &str) -> Value {
     let out = run(&mut guard.sandbox.cmd(&["--json", "persona", "get", name]));
@@ -64,8 +65,8 @@ fn a_persona_that_works_elsewhere_is_waited_for_and_counts_as_no_failure() {
     let post = guard.start(1);
     wait_for("the post was refused twice", || guard.notes(1).matches("is held by").count() >= 2);
     assert_eq!((guard.count("begin"), guard.reports(1).len()), (0, 0), "{}", guard.notes(1));
-    crate::support::signal(holder.id(), rustix::process::Signal::TERM);
-    crate::support::wait(&mut holder, LIMIT);
+    signal(holder.id(), Signal::TERM);
+    wait(&mut holder, LIMIT);
     guard.wait_for("end a otto 1 0", 1);
     assert_eq!(post.end(), 0);
     guard.check_end();
@@ -91,6 +92,27 @@ fn a_hanging_agent_does_not_hold_up_a_signal() {
     let post = guard.start(1);
     guard.wait_for("hangs", 1);
     assert_eq!(post.end(), 0, "{}", guard.notes(1));
+    guard.check_end();
+}
+
+#[test]
+fn a_supervisor_that_lost_its_post_leaves_the_tick_of_its_successor_alone() {
+    let guard = Guard::new(1, "grace = \"10s\"").only("otto");
+    guard.set("a", "slow");
+    let mut first = guard.start(1);
+    guard.wait_for("begin a otto 1", 1);
+    signal(first.0.id(), Signal::STOP);
+    let shown = run(&mut guard.sandbox.cmd(&["lease", "show", "guard-post-1", "--json"]));
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
+    let token = shown["fencing_token"].as_u64().expect("a token").to_string();
+    guard.sandbox.ok(&["lease", "release", "guard-post-1", "--token", &token]);
+    let second = guard.start(1);
+    guard.wait_for("begin a otto 1", 2);
+    signal(first.0.id(), Signal::CONT);
+    assert_eq!(wait(&mut first.0, LIMIT), 3, "{}", guard.notes(1));
+    // It ended by itself, and its successor works on.
+    assert_eq!(second.end(), 0, "{}", guard.notes(1));
+    assert_eq!(guard.count("end a otto 1 143"), 1, "{:?}\n{}", guard.log(), guard.notes(1));
     guard.check_end();
 }
 
