@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use zeta_core::schedule::Post;
 use zeta_core::time::NS_PER_MS;
+use zeta_os::descent;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::{Watch, poll_readable};
 use zeta_os::notify::Manager;
@@ -27,6 +28,15 @@ use crate::store::{ASSIGNMENTS_FILE, Store};
 
 /// How often the assignments are looked at where no watch can be had.
 const BLIND_MS: u64 = 1_000;
+/// How long work beside this process may still take when that is to end; then its processes are
+/// ended.
+const REST_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take after that, and how often it is ended then: each of its steps may begin
+/// another process.
+const STEP_LIMIT: Duration = Duration::from_millis(100);
+const STEPS: u32 = 100;
+/// How long the end of killed processes is waited for.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a sleep ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +166,7 @@ impl Duties {
     }
 
     /// Does work that may take long on a thread of its own; `None` if a signal asks this process
-    /// to end meanwhile.
+    /// to end meanwhile. Nothing of it runs on then.
     ///
     /// # Errors
     /// Another supervisor has this post.
@@ -183,9 +193,10 @@ impl Duties {
             // The children are those of that thread.
             self.take_signals(|| {});
             if self.is_asked {
+                end_beside(out.as_fd());
                 return Ok(None);
             }
-            self.attend_duties(ctx, log)?;
+            self.attend_duties(ctx, log).inspect_err(|_| end_beside(out.as_fd()))?;
         }
     }
 
@@ -254,6 +265,18 @@ impl Duties {
             self.watch.arrivals_in(dir.as_fd());
             self.dir = dir;
         }
+    }
+}
+
+/// Waits for work beside this process, of which `done` becomes readable, or ends its processes.
+fn end_beside(done: BorrowedFd<'_>) {
+    let mut limit = REST_LIMIT;
+    for _ in 0..STEPS {
+        if poll_readable(&[done], limit).first() == Some(&true) {
+            return;
+        }
+        descent::end_below(END_LIMIT);
+        limit = STEP_LIMIT;
     }
 }
 

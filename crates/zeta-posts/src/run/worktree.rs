@@ -16,7 +16,7 @@ use zeta_os::command::{self, Failure};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
 use zeta_os::flock::lock_within;
-use zeta_os::{git, temp_file};
+use zeta_os::{descent, git, temp_file};
 use zeta_state::context::Context;
 
 use self::unfinished::Remains;
@@ -34,6 +34,10 @@ const KIND: &str = "guard-post-worktree";
 const MARK_MAX: u64 = 16 << 10;
 /// The time limit of one call of git: it checks a whole repository out.
 const LIMIT: Duration = Duration::from_secs(600);
+/// How long the end of killed processes is waited for.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// The variable of what makes or removes worktrees: the directory of these.
+const MARK: &str = "ZETA_GUARD_POST_WORKTREES";
 /// Most bytes of an answer of git.
 const OUTPUT_MAX: usize = 64 << 20;
 /// What lets git look at all files, whatever the configurations of the user and the repository say.
@@ -173,14 +177,22 @@ fn left(store: &Store, config: &Config) -> Vec<(Place, Mark)> {
     found
 }
 
-/// One process at a time makes or removes worktrees.
+/// One process at a time makes or removes worktrees. What an earlier one left at work is ended.
 fn lock(store: &Store) -> Result<File> {
     let dir = store.dir().join(WORKTREES);
     let made = temp_file::private_dir(&dir.join("x"));
     made.map_err(|error| cannot("make", &dir, &error))?;
     let file = File::open(&dir).map_err(|error| cannot("open", &dir, &error))?;
     lock_within(&file, LIMIT).map_err(|errno| Error::io("cannot lock", &dir, errno))?;
-    Ok(file)
+    let left = descent::end_all(&format!("{MARK}={}", dir.display()), END_LIMIT);
+    match left.first() {
+        None => Ok(file),
+        Some(left) => {
+            let pid = left.process.pid;
+            let text = format!("{} (pid {pid}) works on worktrees and does not end", left.name);
+            Err(Error::new(Kind::Fault, text))
+        }
+    }
 }
 
 impl Place {
@@ -232,7 +244,7 @@ impl Place {
             true => args.extend([&*path, &self.branch]),
             false => args.extend(["-b", &self.branch, &path]),
         }
-        git_says(repository, &args)?;
+        self.git_changes(repository, &args)?;
         self.finish(repository)
     }
 
@@ -354,7 +366,7 @@ impl Place {
                 self.unlock(repository)?;
                 let path = self.path.as_os_str().to_string_lossy();
                 let remove = ["worktree", "remove", &path];
-                git_says(repository, &[&SEES_ALL[..], &remove].concat())?;
+                self.git_changes(repository, &[&SEES_ALL[..], &remove].concat())?;
             }
             self.remove_branch(repository)?;
         }
@@ -377,6 +389,12 @@ impl Place {
         Ok(())
     }
 
+    /// Runs a git that makes or removes, which the next one to do so must not meet.
+    fn git_changes(&self, repository: &Path, args: &[&str]) -> Result<String> {
+        let dir = self.path.parent().unwrap_or(&self.path);
+        git_says_with(repository, args, Some((MARK, dir)))
+    }
+
     /// How many commits of its branch are on no other one.
     fn own_commits(&self, repository: &Path, tip: &str) -> Result<u64> {
         let without_own = format!("--exclude={}", self.branch);
@@ -395,12 +413,15 @@ fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
     Error::new(Kind::Fault, format!("cannot {what} {}: {error}", path.display()))
 }
 
+/// A variable of the environment of one call.
+type Variable<'a> = (&'static str, &'a Path);
+
 /// Runs git; returns what it said, and whether it ended well.
-fn git_runs(dir: &Path, args: &[&str], index: Option<&Path>) -> Result<(String, bool)> {
+fn git_runs(dir: &Path, args: &[&str], variable: Option<Variable<'_>>) -> Result<(String, bool)> {
     let mut git = git::command(dir);
     // A look at the files locks no person out of them.
     git.args(args).env("GIT_OPTIONAL_LOCKS", "0");
-    index.map(|index| git.env("GIT_INDEX_FILE", index));
+    variable.map(|(name, value)| git.env(name, value));
     let finished = command::run(&mut git, b"", LIMIT, OUTPUT_MAX);
     let called = || format!("git {} in {}", args.join(" "), dir.display());
     match finished {
@@ -428,9 +449,9 @@ fn git_says(dir: &Path, args: &[&str]) -> Result<String> {
     git_says_with(dir, args, None)
 }
 
-/// Runs git with an index of its own, which must end well; returns what it said.
-fn git_says_with(dir: &Path, args: &[&str], index: Option<&Path>) -> Result<String> {
-    let (said, is_good) = git_runs(dir, args, index)?;
+/// Runs git with a variable, which must end well; returns what it said.
+fn git_says_with(dir: &Path, args: &[&str], variable: Option<Variable<'_>>) -> Result<String> {
+    let (said, is_good) = git_runs(dir, args, variable)?;
     if is_good {
         return Ok(said);
     }

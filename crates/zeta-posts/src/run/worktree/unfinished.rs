@@ -73,12 +73,11 @@ impl Place {
     /// How many files are no unchanged ones of its commit. Those that are not there do not count.
     fn others(&self) -> Result<usize> {
         let index = self.mark.with_extension("index");
-        let looked =
-            git_says_with(&self.path, &["read-tree", "HEAD"], Some(&index)).and_then(|_| {
-                let all = ["--ignored", "--untracked-files=all", "--no-renames", "-z"];
-                let status = [&SEES_ALL[..], &STATUS, &all].concat();
-                git_says_with(&self.path, &status, Some(&index))
-            });
+        let own = Some(("GIT_INDEX_FILE", &*index));
+        let looked = git_says_with(&self.path, &["read-tree", "HEAD"], own).and_then(|_| {
+            let all = ["--ignored", "--untracked-files=all", "--no-renames", "-z"];
+            git_says_with(&self.path, &[&SEES_ALL[..], &STATUS, &all].concat(), own)
+        });
         let _ = fs::remove_file(&index);
         let looked = looked?;
         let entries = looked.split('\0').filter(|entry| !entry.is_empty());

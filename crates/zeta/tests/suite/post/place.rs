@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Guard, Post, write_program};
+use super::{Guard, Post, is_alive, write_program};
 use crate::support::{LIMIT, Out, run, until, wait};
 
 /// Posts whose personas work in a repository.
@@ -268,6 +268,39 @@ fn what_a_cut_left_is_removed_only_if_zeta_made_it_and_nobody_worked_there() {
     assert_eq!(repo.git(&path, &["status", "--porcelain"]), "");
     let listed = repo.git(&repo.path, &["worktree", "list", "--porcelain"]);
     assert!(!listed.contains("locked"), "{listed}");
+}
+
+#[test]
+fn what_git_runs_ends_with_the_supervisor_or_before_the_next_one_goes_on() {
+    let repo = Repository::new();
+    let at = |name: &str| repo.guard.sandbox.dir.join(name);
+    let (hang, pids) = (at("hang"), at("hooks"));
+    let (shown_hang, shown_pids) = (hang.display(), pids.display());
+    let hook =
+        format!("#!/bin/sh\necho $$ >>{shown_pids}\n[ -e {shown_hang} ] && exec sleep 600\n:\n");
+    write_program(&repo.path.join(".git/hooks/post-checkout"), &hook);
+    let hooks = || -> Vec<u32> {
+        let text = fs::read_to_string(&pids).unwrap_or_default();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    let begun = |count: usize| assert!(until(LIMIT, || hooks().len() == count), "{:?}", hooks());
+    fs::write(&hang, "").unwrap();
+    let post = repo.guard.start(1);
+    begun(1);
+    assert_eq!(post.end(), 0, "{}", repo.guard.notes(1));
+    assert!(!is_alive(hooks()[0]), "the hook outlived its supervisor");
+    // The worktree is made, so another persona is needed for the hook to run again.
+    repo.guard.write_persona("vera", "a", "");
+    repo.guard.remove_persona("otto");
+    let post = repo.guard.start(1);
+    begun(2);
+    post.kill();
+    assert!(is_alive(hooks()[1]));
+    fs::remove_file(&hang).unwrap();
+    let post = repo.guard.start(1);
+    repo.guard.wait_for("end a vera 1 0", 1);
+    assert!(!is_alive(hooks()[1]), "the hook worked on beside the next supervisor");
+    assert_eq!(post.end(), 0);
 }
 
 /// A git that kills the supervisor when it is called for the N-th time, before or after its work.
