@@ -11,6 +11,7 @@
 //! - `session`: what it goes on with.
 //! - `lease`: that a post has one supervisor.
 //! - `advert`: what the record of the persona says.
+//! - `voice`: how it says what a person is to know.
 //! - `pause`: how it sleeps, and what goes on meanwhile.
 
 mod advert;
@@ -18,6 +19,7 @@ mod command;
 mod lease;
 mod pause;
 mod session;
+mod voice;
 mod work;
 pub mod worktree;
 
@@ -44,22 +46,16 @@ use self::command::Parts;
 use self::lease::PostLease;
 use self::pause::{Duties, Woken, now_ms};
 use self::session::Sessions;
-use self::work::{Ended, Running, Workshop};
+use self::voice::{Log, Voice};
+pub use self::voice::{Said, Say};
+use self::work::{Ended, Running, Went, Workshop};
 use crate::config::Config;
 use crate::report;
 use crate::store::{Cut, Found, Store};
 use crate::{store, tick};
 
-/// Takes what a person is to know.
-pub struct Log<'o> {
-    /// A line about what is done.
-    pub note: &'o dyn Fn(&str),
-    /// Something that is not as it should be, while the post goes on.
-    pub warn: &'o dyn Fn(&Error),
-}
-
 /// What a supervisor is started with.
-pub struct Options<'o> {
+pub struct Options {
     /// The tree.
     pub ctx: Context,
     /// What the operator wrote.
@@ -70,22 +66,28 @@ pub struct Options<'o> {
     pub post: u32,
     /// The path of this program.
     pub own: PathBuf,
-    /// What a person is to know.
-    pub log: Log<'o>,
+    /// Prints what a person is to know, on a thread of its own.
+    pub say: Say,
 }
 
 /// Runs a post until a signal asks for the end.
 ///
 /// # Errors
 /// There is no such post, or another supervisor runs it.
-pub fn run(options: Options<'_>) -> Result<()> {
-    let Options { ctx, config, store, post, own, log } = options;
+pub fn run(options: Options) -> Result<()> {
+    let Options { ctx, config, store, post, own, say } = options;
     if !(1..=config.policy.posts).contains(&post) {
         let text = format!("there is no post {post}: they are 1 to {}", config.policy.posts);
         return Err(Error::usage(text).hint("their number is 'count' in posts.toml"));
     }
     let signals = Signals::take_over_with_children()?;
     let lease = PostLease::take(&ctx, post)?;
+    // A thread that is started before the signals are taken over would die from them.
+    let voice = Voice::start(say);
+    let log = Log {
+        note: &|line| voice.say(Said::Note(line.to_owned())),
+        warn: &|error| voice.say(Said::Warning(error.clone())),
+    };
     process::adopt_orphans().map_err(|errno| {
         Error::new(Kind::Fault, format!("cannot adopt the orphans of a tick: {errno}"))
     })?;
@@ -114,6 +116,7 @@ pub fn run(options: Options<'_>) -> Result<()> {
     };
     let done = supervisor.work();
     supervisor.leave(done.is_ok());
+    voice.end();
     done
 }
 
@@ -140,18 +143,6 @@ struct Supervisor<'o> {
     standing: Option<Post>,
     /// The troubles that were named: each one once, until it is over.
     said: BTreeSet<String>,
-}
-
-/// How a tick went.
-enum Went {
-    /// It came to an end: how, how long it took, and the session of the tool.
-    Ended(Ended, Option<Cut>, u64, Option<String>),
-    /// Another process has the lease of the persona.
-    Busy,
-    /// It could not begin.
-    NotBegun,
-    /// A signal asked this process to end.
-    Asked,
 }
 
 impl Supervisor<'_> {

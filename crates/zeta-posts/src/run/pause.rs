@@ -20,9 +20,9 @@ use zeta_os::timer::Timer;
 use zeta_os::{host, process, temp_file};
 use zeta_state::context::Context;
 
-use super::Log;
 use super::advert::Advert;
 use super::lease::{PostLease, RENEW_MS};
+use super::voice::Log;
 use super::work::Running;
 use crate::store::{ASSIGNMENTS_FILE, Store};
 

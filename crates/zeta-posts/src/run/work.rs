@@ -18,6 +18,8 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::process::{self, Listed};
 use zeta_os::signal::Signals;
 
+use crate::store::Cut;
+
 /// The group of a tick.
 const GROUP: &str = "tick";
 /// How long the end of killed processes is waited for.
@@ -174,8 +176,20 @@ pub(super) struct Ended {
     pub(super) left: Vec<Listed>,
 }
 
+/// How a tick went.
+pub(super) enum Went {
+    /// It came to an end: how, how long it took, and the session of the tool.
+    Ended(Ended, Option<Cut>, u64, Option<String>),
+    /// Another process has the lease of the persona.
+    Busy,
+    /// It could not begin.
+    NotBegun,
+    /// A signal asked this process to end.
+    Asked,
+}
+
 /// The end of a stream that is passed on. A thread copies it: a reader of this process's stderr
-/// that does not read holds up the agent, and nothing else.
+/// that does not read holds up the agent, and what the supervisor says, on another thread.
 struct Tail {
     kept: Arc<Mutex<Vec<u8>>>,
     done: Receiver<()>,

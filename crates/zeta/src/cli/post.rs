@@ -12,7 +12,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_posts::config::{self, Config, POSTS_FILE};
 use zeta_posts::report::{self, Row};
-use zeta_posts::run::{self, Log, Options, worktree};
+use zeta_posts::run::{self, Options, Said, worktree};
 use zeta_posts::store::{self, Found, Store};
 use zeta_posts::tick;
 use zeta_state::context::Context;
@@ -260,9 +260,12 @@ fn run_post(call: &Call) -> Result<u8> {
     let own = std::env::current_exe()
         .map_err(|error| Error::new(Kind::Fault, format!("cannot find this program: {error}")))?;
     let out = call.out;
-    let log = Log { note: &|line| out.note(line), warn: &|error| out.warn(error) };
+    let say = Box::new(move |said| match said {
+        Said::Note(line) => out.note(&line),
+        Said::Warning(error) => out.warn(&error),
+    });
     findings.iter().for_each(|finding| out.warn(finding));
-    run::run(Options { ctx, config, store: Store::new(dir), post: args.post, own, log })?;
+    run::run(Options { ctx, config, store: Store::new(dir), post: args.post, own, say })?;
     Ok(0)
 }
 

@@ -45,6 +45,7 @@ children)
     sleep 600 & echo $! >>children
     i=0; while [ "$(wc -l <children)" -lt 3 ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done
     finish 0 ;;
+flood) head -c 1000000 /dev/zero | tr '\0' x >&2; finish 0 ;;
 forget) env -i /bin/sh -c 'setsid sleep 600 >/dev/null 2>&1 & echo $!' >>children; finish 0 ;;
 esac
 finish 0

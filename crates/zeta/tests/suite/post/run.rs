@@ -1,12 +1,13 @@
 //! A post from its first tick to its end, and what another one may not do meanwhile.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::Guard;
+use super::{Guard, Post};
 use crate::support::{LIMIT, run, signal, until, wait, wait_for};
 
 fn persona(guard: &Guard, name: &str) -> Value {
@@ -113,6 +114,25 @@ fn a_supervisor_that_lost_its_post_leaves_the_tick_of_its_successor_alone() {
     // It ended by itself, and its successor works on.
     assert_eq!(second.end(), 0, "{}", guard.notes(1));
     assert_eq!(guard.count("end a otto 1 143"), 1, "{:?}\n{}", guard.log(), guard.notes(1));
+    guard.check_end();
+}
+
+#[test]
+fn a_post_goes_on_while_nobody_reads_what_it_says() {
+    let guard = Guard::new(1, "limit = \"500ms\"").only("otto");
+    guard.set("a", "flood");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = guard.cmd(&["run", "1"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
+    let post = Post(command.spawn().unwrap());
+    drop(command);
+    // The agent is held up, and what is said of its end has no reader either.
+    for number in 1..=3 {
+        let report = guard.wait_report(1, |report| report["number"] == number);
+        assert_eq!(report["cut"], "time", "{report}");
+    }
+    assert_eq!(post.end(), 0);
+    drop(reader);
     guard.check_end();
 }
 
