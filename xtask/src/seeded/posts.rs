@@ -16,7 +16,7 @@ const REPAIR_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "repair::"];
 const LOG_TESTS: &[&str] = &["-p", "zeta-posts", "--lib", "repair::log::"];
 
 /// All bugs.
-pub const BUGS: [Bug; 22] = [
+pub const BUGS: [Bug; 23] = [
     bug(
         "a persona that stands is taken for a free post again",
         ASSIGN,
@@ -34,9 +34,16 @@ pub const BUGS: [Bug; 22] = [
     bug(
         "an outage counts as a failed tick",
         ASSIGN,
-        "Outcome::Outage => health.go_down(failover),",
+        "Outcome::Outage => (is_believed || was_failing) && health.go_down(failover, by),",
         "Outcome::Outage => health.fail(failover),",
         YEAR,
+    ),
+    bug(
+        "one persona that says outage of each line takes all lines down",
+        ASSIGN,
+        "let is_believed = is_trial || !self.has_taken_down(persona.as_ref());",
+        "let is_believed = is_trial || outcome != &Outcome::Ok;",
+        TABLES,
     ),
     bug(
         "those who stay change their posts",

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Choice, Usable, choose};
-use super::health::Health;
 use super::order::line_up;
 use super::policy::{Dimension, Persona, Policy};
 use super::state::{Outcome, Post, Report, Served, State};
@@ -30,7 +29,7 @@ pub enum Why {
         /// The line.
         line: Label,
     },
-    /// The persona failed on its line too often.
+    /// The persona failed on its line too often, or said an outage that is not believed.
     Failing {
         /// The line.
         line: Label,
@@ -186,11 +185,13 @@ impl<'p> Tick<'p> {
         }
         let health = self.state.lines.entry(line.clone()).or_default();
         let is_trial = health.on_trial && (persona.is_none() || health.tried_by == *persona);
+        let is_believed = is_trial || !self.has_taken_down(persona.as_ref());
         let was_failing = match persona {
-            Some(persona) => self.count_of_persona(persona, line, *outcome),
+            Some(persona) => self.count_of_persona(persona, line, *outcome, is_believed),
             None => false,
         };
         let Some(health) = self.state.lines.get_mut(line) else { return };
+        let by = persona.as_ref().filter(|_| !was_failing);
         let goes_down = match outcome {
             Outcome::Ok if is_trial => {
                 health.succeed();
@@ -198,30 +199,43 @@ impl<'p> Tick<'p> {
                 false
             }
             Outcome::Ok => false,
-            Outcome::Outage => health.go_down(failover),
-            Outcome::Failed => (is_trial || was_failing) && health.go_down(failover),
+            Outcome::Outage => (is_believed || was_failing) && health.go_down(failover, by),
+            Outcome::Failed => (is_trial || was_failing) && health.go_down(failover, by),
         };
         if goes_down {
             self.changes.push(Change::Down { line: line.clone(), down_ms: health.down_ms });
         }
     }
 
-    /// Counts a tick of a persona; true if it is not the only one now that failed on this line too
-    /// often. An outage is the fault of the line alone.
-    fn count_of_persona(&mut self, persona: &Label, line: &Label, outcome: Outcome) -> bool {
+    /// Returns whether a persona took a line down lately by its word alone. What it says of the
+    /// next one may be about itself, so that does not count for others.
+    fn has_taken_down(&self, persona: Option<&Label>) -> bool {
+        let mut lines = self.state.lines.values();
+        persona.is_some() && lines.any(|health| health.taken_by.as_ref() == persona)
+    }
+
+    /// Counts a tick of a persona; true if it is not the only one now that is kept from this line.
+    /// An outage is the fault of the line alone, if the persona is believed.
+    fn count_of_persona(
+        &mut self,
+        persona: &Label,
+        line: &Label,
+        outcome: Outcome,
+        is_believed: bool,
+    ) -> bool {
+        let failover = &self.policy.failover;
         let pairs = self.state.failed.entry(persona.clone()).or_default();
         let pair = pairs.entry(line.clone()).or_default();
-        match outcome {
-            Outcome::Ok => pair.succeed(),
-            Outcome::Outage => {}
-            Outcome::Failed if pair.fail(&self.policy.failover) => {
-                let is_down = |pair: &Health| pair.down_ms > 0;
-                let failed = self.state.failed.values().filter_map(|pairs| pairs.get(line));
-                return failed.filter(|pair| is_down(pair)).count() >= PERSONAS_FAILING;
+        let is_kept_away = match outcome {
+            Outcome::Ok => {
+                pair.succeed();
+                false
             }
-            Outcome::Failed => {}
-        }
-        false
+            Outcome::Outage => !is_believed && pair.go_down(failover, None),
+            Outcome::Failed => pair.fail(failover),
+        };
+        let failed = self.state.failed.values().filter_map(|pairs| pairs.get(line));
+        is_kept_away && failed.filter(|pair| pair.down_ms > 0).count() >= PERSONAS_FAILING
     }
 
     /// Ends the turn if its time is over. However long nothing ran, one turn ends.
@@ -254,7 +268,8 @@ impl<'p> Tick<'p> {
     }
 
     /// Lets one persona try each line that was down: one that could not stand otherwise, if a post
-    /// is free; else the first one at a post that would rather work with it.
+    /// is free; else the first one at a post that would rather work with it. The persona that took
+    /// the line down tries it only if no other one can.
     fn give_trials(&mut self) {
         let standing: BTreeSet<Label> =
             self.state.posts.values().map(|post| post.persona.clone()).collect();
@@ -279,19 +294,18 @@ impl<'p> Tick<'p> {
         };
         let personas = || self.policy.personas.iter();
         let fit = personas().filter(|one| self.choice(one, None, self.turns(&one.name)).is_some());
-        if fit.count() < self.policy.posts as usize {
-            let mut others = personas().filter(|one| {
-                let turns = self.turns(&one.name);
-                self.choice(one, None, turns).is_none() && would(one, turns)
-            });
-            if let Some(found) = others.next() {
-                return Some(found.name.clone());
-            }
-        }
+        let has_room = fit.count() < self.policy.posts as usize;
+        let others = personas().filter(|one| {
+            let turns = self.turns(&one.name);
+            has_room && self.choice(one, None, turns).is_none() && would(one, turns)
+        });
         let posts = self.state.posts.values().filter(|post| standing.contains(&post.persona));
-        let mut posts = posts.filter_map(|post| self.persona(&post.persona));
-        let found = posts.find(|one| would(one, self.turns(&one.name).saturating_sub(1)));
-        found.map(|persona| persona.name.clone())
+        let posts = posts.filter_map(|post| self.persona(&post.persona));
+        let posts = posts.filter(|one| would(one, self.turns(&one.name).saturating_sub(1)));
+        let able: Vec<&Label> = others.chain(posts).map(|one| &one.name).collect();
+        let taken_by = self.state.lines.get(line).and_then(|health| health.taken_by.as_ref());
+        let other = able.iter().find(|name| Some(**name) != taken_by);
+        other.or(able.first()).map(|name| (*name).clone())
     }
 
     /// Decides which personas stand: places in the list of the policy, in the order in which they

@@ -22,6 +22,10 @@ pub struct Health {
     /// The persona that tries it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tried_by: Option<Label>,
+    /// The persona that took it down by its word alone; it is not the one that tries it, and takes
+    /// no other line down alone, until this one has been well for long.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub taken_by: Option<Label>,
     /// How long it has been well, in ms; it counts up to the longest time for which it is down.
     pub well_ms: u64,
 }
@@ -43,7 +47,7 @@ impl Health {
             self.well_ms = self.well_ms.saturating_add(elapsed_ms).min(failover.down_max_ms);
             // One that stays well is not made to wait for what it did long ago.
             if self.well_ms >= failover.down_max_ms {
-                self.times = 0;
+                (self.times, self.taken_by) = (0, None);
             }
         }
     }
@@ -59,11 +63,15 @@ impl Health {
     /// Counts a failed tick; true if it goes down by it.
     pub fn fail(&mut self, failover: &Failover) -> bool {
         self.failures = self.failures.saturating_add(1);
-        (self.on_trial || self.failures >= failover.failures) && self.go_down(failover)
+        (self.on_trial || self.failures >= failover.failures) && self.go_down(failover, None)
     }
 
-    /// Takes it down; true if it was not.
-    pub fn go_down(&mut self, failover: &Failover) -> bool {
+    /// Takes it down, by the word of one persona or by more than that; true if it was not.
+    pub fn go_down(&mut self, failover: &Failover, by: Option<&Label>) -> bool {
+        let is_known = self.down_ms > 0 || self.on_trial;
+        // What another one says of it, too, is not the word of one.
+        let is_word_of_one = !is_known || self.taken_by.as_ref() == by;
+        self.taken_by = by.filter(|_| is_word_of_one).cloned();
         if self.down_ms > 0 {
             return false;
         }

@@ -5,23 +5,24 @@ use super::state::Outcome;
 /// How much of the end of stderr is looked at, in bytes.
 pub const STDERR_MAX: usize = 16 * 1024;
 
-/// What programs of agents say when their vendor cannot be used, in small letters. They come from
-/// the messages of Claude Code, Codex and Gemini CLI, and from the names of HTTP statuses.
-const KNOWN: [&str; 14] = [
-    "overloaded",
-    "rate limit",
-    "rate_limit",
-    "too many requests",
-    "usage limit",
-    "quota exceeded",
+/// What programs of agents say when their vendor cannot be used, in small letters. Each is a
+/// message of a vendor's own interface, or of Claude Code, Codex or Gemini CLI about it. Words of
+/// the network and names of HTTP statuses are none: an agent on guard prints them of what it
+/// guards, as others do with "rate limit" and "quota exceeded".
+const KNOWN: [&str; 13] = [
+    "overloaded_error",
+    "529 overloaded",
+    "model is overloaded",
+    "model is at capacity",
+    "rate_limit_error",
+    "rate_limit_exceeded",
+    "usage limit reached",
+    "hit your usage limit",
+    "insufficient_quota",
+    "exceeded your current quota",
+    "quota exceeded for quota metric",
     "resource_exhausted",
-    "service unavailable",
-    "bad gateway",
-    "gateway timeout",
-    "internal server error",
-    "could not resolve host",
-    "connection refused",
-    "temporarily unavailable",
+    "exceeded retry limit, last status",
 ];
 
 /// What the program of a line says while its vendor cannot be used.
@@ -72,7 +73,18 @@ mod tests {
             (End::Status(1), "error: boom", Outcome::Failed),
             (End::Status(75), "", Outcome::Outage),
             (End::Status(1), "API Error: 529 {\"type\":\"overloaded_error\"}", Outcome::Outage),
+            (End::Status(1), "Quota exceeded for quota metric 'x'", Outcome::Outage),
             (End::Status(1), "please TRY LATER\n", Outcome::Outage),
+            (
+                End::Status(1),
+                "dial tcp 127.0.0.1:6443: connect: connection refused",
+                Outcome::Failed,
+            ),
+            (End::Status(1), "curl: (6) Could not resolve host: k3s", Outcome::Failed),
+            (End::Status(1), "ingress: 503 Service Temporarily Unavailable", Outcome::Failed),
+            (End::Status(1), "gh: API rate limit exceeded for user 7", Outcome::Failed),
+            (End::Status(1), "write /var: Disk quota exceeded", Outcome::Failed),
+            (End::Status(1), "the node is overloaded", Outcome::Failed),
             (End::TimedOut, "rate limit", Outcome::Failed),
         ] {
             assert_eq!(judge(end, stderr.as_bytes(), &signs), outcome, "{stderr}");

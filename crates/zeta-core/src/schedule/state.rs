@@ -246,7 +246,7 @@ impl Why {
             Why::Free => "the post was free".to_owned(),
             Why::Turn => "a new turn began".to_owned(),
             Why::LineDown { line } => format!("{line} is down"),
-            Why::Failing { line } => format!("it failed on {line} too often"),
+            Why::Failing { line } => format!("it failed on {line}"),
             Why::Back { line } => format!("{line} is back"),
             Why::Trial { line } => format!("{line} was down, and is tried"),
             Why::Nothing => "nothing fits it now".to_owned(),

@@ -149,15 +149,15 @@ fn an_outage_moves_all_of_its_line_within_one_tick_and_they_return_after_a_trial
     state = tick(&policy, &ticked.state, &[], 10 * MINUTE_MS - 1).state;
     assert_eq!(lines(&state), ["openai"; 3]);
     state = tick(&policy, &state, &[], 1).state;
-    assert_eq!(lines(&state), ["anthropic", "openai", "openai"]);
+    assert_eq!(lines(&state), ["openai", "anthropic", "openai"], "not who took it down");
     let again = tick(&policy, &state, &[], MINUTE_MS);
     assert_eq!(again.state.posts, state.posts);
     assert_eq!(again.changes, []);
     // A failed trial is twice as long.
-    let failed = tick(&policy, &state, &[report("p000", "anthropic", Outcome::Failed)], 0).state;
+    let failed = tick(&policy, &state, &[report("p001", "anthropic", Outcome::Failed)], 0).state;
     assert_eq!(lines(&failed), ["openai"; 3]);
     assert_eq!(failed.lines[&label("anthropic")].down_ms, 20 * MINUTE_MS);
-    let good = tick(&policy, &state, &[report("p000", "anthropic", Outcome::Ok)], 0);
+    let good = tick(&policy, &state, &[report("p001", "anthropic", Outcome::Ok)], 0);
     assert_eq!(lines(&good.state), ["anthropic"; 3]);
     assert!(good.changes.contains(&Change::Up { line: label("anthropic") }));
 }
@@ -193,6 +193,36 @@ fn one_persona_that_fails_takes_no_line_from_the_others() {
 }
 
 #[test]
+fn one_persona_that_says_outage_of_each_line_takes_down_the_first_alone() {
+    let policy = policy(many(3), 3);
+    let says = |state: &State, persona: &str, line: &str, outcome| {
+        tick(&policy, state, &[report(persona, line, outcome)], MINUTE_MS).state
+    };
+    let state = tick(&policy, &State::default(), &[], 0).state;
+    let state = says(&state, "p000", "anthropic", Outcome::Outage);
+    assert_eq!(lines(&state), ["openai"; 3]);
+    let state = says(&state, "p000", "openai", Outcome::Outage);
+    assert_eq!(lines(&state), ["google", "openai", "openai"]);
+    let state = says(&state, "p000", "google", Outcome::Outage);
+    assert_eq!((names(&state), lines(&state)), (vec!["p001", "p002"], vec!["openai"; 2]));
+    // The word of another one counts, and so does a second one.
+    assert!(says(&state, "p001", "google", Outcome::Outage).lines[&label("google")].down_ms > 0);
+    let all = says(&state, "p001", "openai", Outcome::Outage);
+    assert_eq!(lines(&all), ["google"; 2]);
+    // Another one tries the first line, finds it well, and it stays so whatever the first one says.
+    let state = tick(&policy, &state, &[], 10 * MINUTE_MS).state;
+    assert_eq!(state.lines[&label("anthropic")].tried_by, Some(label("p001")));
+    let state = says(&state, "p001", "anthropic", Outcome::Ok);
+    assert_eq!(lines(&state), ["anthropic"; 3]);
+    let state = says(&state, "p000", "anthropic", Outcome::Outage);
+    assert_eq!(lines(&state).iter().filter(|line| **line == "anthropic").count(), 2);
+    // It is long ago in the end, and its word counts again.
+    let state = tick(&policy, &state, &[], policy.failover.down_max_ms).state;
+    let state = says(&state, "p000", "anthropic", Outcome::Outage);
+    assert!(!lines(&state).contains(&"anthropic"), "{:?}", lines(&state));
+}
+
+#[test]
 fn without_a_line_the_floor_is_missed_honestly_and_the_first_one_back_is_tried_on_a_free_post() {
     let personas = vec![
         persona("a", &["anthropic"], &["cli"], Tier::High),
@@ -206,9 +236,9 @@ fn without_a_line_the_floor_is_missed_honestly_and_the_first_one_back_is_tried_o
     assert!(!ticked.has_floor);
     assert_eq!(ticked.next_ms, Some(10 * MINUTE_MS));
     let back = tick(&policy, &ticked.state, &[], 10 * MINUTE_MS).state;
-    assert_eq!(names(&back), ["a", "b"], "one tries it");
-    let all = tick(&policy, &back, &[report("a", "anthropic", Outcome::Ok)], 0);
-    assert_eq!(names(&all.state), ["a", "b", "c"]);
+    assert_eq!(names(&back), ["c", "b"], "one tries it: not who took it down");
+    let all = tick(&policy, &back, &[report("c", "anthropic", Outcome::Ok)], 0);
+    assert_eq!(names(&all.state), ["c", "b", "a"]);
     assert!(all.has_floor);
 }
 

@@ -113,8 +113,9 @@ impl Oracle {
         }
     }
 
-    /// After a report of an outage no persona works with that line, and after the third failure in
-    /// a row not that persona.
+    /// After a report of an outage the persona does not work with that line, and none does unless
+    /// the persona took a line down alone before and is the only one that says so. After the third
+    /// failure in a row that persona does not work with it.
     fn failover_is_at_once(
         &self,
         before: &State,
@@ -124,12 +125,20 @@ impl Oracle {
     ) {
         for Report { persona, line, outcome } in reports {
             let is_out = *outcome == Outcome::Outage;
+            let says_so = |one: &&Report| one.line == *line && one.outcome == Outcome::Outage;
+            let said: BTreeSet<_> =
+                reports.iter().filter(says_so).map(|one| &one.persona).collect();
+            let mut lines = before.lines.values();
+            let is_alone = persona.is_some()
+                && said.len() == 1
+                && lines.any(|health| health.taken_by == *persona);
             for post in after.posts.values().filter(|post| post.choice.line == *line) {
                 let failed = self.failed.get(&(post.persona.clone(), line.clone()));
                 let failed = failed.is_some_and(|row| *row >= self.policy.failover.failures)
                     && persona.as_ref() == Some(&post.persona)
                     && before.posts.values().any(|was| was == post);
-                if is_out || failed {
+                let is_own = persona.as_ref() == Some(&post.persona);
+                if is_out && (is_own || !is_alone) || failed {
                     wrong.push(format!("{} still works with {line}", post.persona));
                 }
             }

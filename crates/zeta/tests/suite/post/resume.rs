@@ -12,7 +12,7 @@ case "$1" in --resume) id=$2 ;; *) id=s-$(wc -l <log) ;; esac
 printf '{"session_id":"%s","cwd":"/","source":"startup"}' "$id" |
     CLAUDE_PID=$$ "$ZETA" hook run claude session-start >/dev/null
 case "$1" in --resume) [ -e fail ] && exit 1 ;; esac
-[ -e outage ] && { echo overloaded >&2; exit 1; }
+[ -e outage ] && { echo "529 overloaded" >&2; exit 1; }
 echo "end $id" >>log
 "#;
 
