@@ -21,7 +21,7 @@ use zeta_state::context::{Context, NodeHandle};
 use zeta_state::lease::acquire::{LeaseHandle, Outcome as Acquired, WaitOptions, new_request};
 
 use crate::config::Config;
-use crate::store::{Found, Store};
+use crate::store::{Cut, Found, Numbered, Store};
 
 /// The lease under which the assignments are written.
 pub const LEASE: &str = "guard-post-scheduler";
@@ -181,7 +181,9 @@ fn new_reports(
         let Some(last) = reports.last().map(|last| last.number) else { continue };
         // The file of the post was removed, and its numbers began anew.
         let from = seen.get(&post).copied().filter(|seen| *seen <= last).unwrap_or(0);
-        new.extend(reports.into_iter().filter(|one| one.number > from).map(|one| one.report));
+        // What could not begin asked no vendor: it says nothing about the line.
+        let is_new = |one: &Numbered| one.number > from && one.cut != Some(Cut::Start);
+        new.extend(reports.into_iter().filter(is_new).map(|one| one.report));
         seen.insert(post, last);
     }
     (new, seen)
@@ -205,5 +207,30 @@ fn ask(probe: &Program) -> Outcome {
     match command::run(asked.args(&probe.arguments), &[], PROBE_LIMIT, 4096) {
         Ok(finished) if finished.status.success() => Outcome::Ok,
         _ => Outcome::Outage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::End;
+    use zeta_os::temp_dir::TempDir;
+
+    #[test]
+    fn a_tick_that_could_not_begin_says_nothing_about_its_line() {
+        let dir = TempDir::new().unwrap();
+        let store = Store::new(dir.path());
+        let label = |text: &str| text.parse().unwrap();
+        let mut add = |cut| {
+            let persona = Some(label("otto"));
+            let report = Report { persona, line: label("a"), outcome: Outcome::Failed };
+            store.add_report(1, report, End { cut, ..End::default() }).unwrap();
+        };
+        [Some(Cut::Start), None, Some(Cut::Start), Some(Cut::Time)].into_iter().for_each(&mut add);
+        let (new, seen) = new_reports(&store, 2, BTreeMap::new());
+        assert_eq!((new.len(), seen), (2, BTreeMap::from([(1, 4)])));
+        add(Some(Cut::Start));
+        let (new, seen) = new_reports(&store, 2, BTreeMap::from([(1, 4)]));
+        assert_eq!((new, seen), (Vec::new(), BTreeMap::from([(1, 5)])));
     }
 }

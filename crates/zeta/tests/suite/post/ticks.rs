@@ -74,6 +74,25 @@ fn a_program_that_is_not_there_counts_as_failing_and_is_not_tried_in_a_hurry() {
 }
 
 #[test]
+fn a_tick_that_cannot_begin_takes_no_line_from_its_persona_and_is_named() {
+    let ticks = "every = \"20ms\"\nback_off_max = \"100ms\"";
+    let guard = Guard::new(1, ticks).only("otto");
+    let none = guard.sandbox.dir.join("no-repository");
+    guard.write_posts(1, &format!("{ticks}\nrepository = {none:?}"), "");
+    let post = guard.start(1);
+    // Three are enough for a line that fails.
+    let last = guard.wait_report(1, |report| report["number"] == 6);
+    let begun: Vec<Value> = guard.reports(1);
+    let same = |report: &Value| report["cut"] == "start" && report["line"] == "a";
+    assert!(begun.iter().all(same) && same(&last), "{begun:#?}");
+    assert!(guard.notes(1).contains(none.to_str().unwrap()), "{}", guard.notes(1));
+    guard.write_posts(1, ticks, "");
+    guard.wait_for("end a otto 1 0", 1);
+    assert_eq!((guard.count("begin b"), post.end()), (0, 0), "{}", guard.notes(1));
+    guard.check_end();
+}
+
+#[test]
 fn an_agent_that_hangs_is_ended_after_its_limit_and_counts_as_failing() {
     let guard = Guard::new(1, "").only("otto");
     guard.write_posts(1, "limit = \"700ms\"", "");
