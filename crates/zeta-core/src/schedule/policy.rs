@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Label;
+use crate::name::{LABEL_MAX, Label, NameError};
 
 /// Most personas of a policy.
 pub const PERSONAS_MAX: usize = 4096;
@@ -182,6 +182,17 @@ impl Policy {
     }
 }
 
+/// What stands between a persona and the number of its post in the name of its agent.
+const AT_POST: &str = "-post";
+
+/// The name of the agent that a persona is at a post.
+///
+/// # Errors
+/// The name would be too long.
+pub fn agent_of(persona: &Label, post: u32) -> Result<Label, NameError> {
+    Label::new("agent", &format!("{persona}{AT_POST}{post}"))
+}
+
 /// Something that is wrong with a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -194,6 +205,27 @@ pub enum Problem {
     /// A name that stands twice.
     #[error("the persona {0} is there twice")]
     Twice(Label),
+    /// A persona whose agents would have no name.
+    #[error(
+        "the persona {persona} can have no agent at post {post}: {persona}{AT_POST}{post} is longer \
+         than the {LABEL_MAX} letters of a name"
+    )]
+    LongName {
+        /// The persona.
+        persona: Label,
+        /// The post.
+        post: u32,
+    },
+    /// A persona with the name of another one's agent.
+    #[error("the persona {persona} has the name of the agent of {other} at post {post}")]
+    NameOfAgent {
+        /// The persona.
+        persona: Label,
+        /// The other one.
+        other: Label,
+        /// The post.
+        post: u32,
+    },
     /// A list without an entry.
     #[error("the persona {persona} has no {what}")]
     Empty {
@@ -269,6 +301,7 @@ impl Policy {
             }
             self.problems_of_persona(persona, &mut problems);
         }
+        self.problems_of_names(&seen, &mut problems);
         for (line, known) in &self.lines {
             let empty = known.tiers.iter().filter(|(_, offer)| {
                 let mut programs = offer.program.iter().chain(offer.by_harness.values());
@@ -311,6 +344,26 @@ impl Policy {
             problems.push(Problem::DownTimes);
         }
         problems
+    }
+
+    fn problems_of_names(&self, personas: &BTreeSet<&Label>, problems: &mut Vec<Problem>) {
+        for name in personas {
+            let (persona, post) = ((*name).clone(), self.posts);
+            if agent_of(&persona, post).is_err() {
+                problems.push(Problem::LongName { persona, post });
+                continue;
+            }
+            let at_post = name.as_str().rsplit_once(AT_POST).and_then(|(other, post)| {
+                let other = other.parse().ok().filter(|other| personas.contains(other))?;
+                Some((other, post.parse().ok()?))
+            });
+            // Not only the posts of now: their number may become another one.
+            if let Some((other, post)) = at_post
+                && agent_of(&other, post).as_ref() == Ok(&persona)
+            {
+                problems.push(Problem::NameOfAgent { persona, other, post });
+            }
+        }
     }
 
     fn problems_of_persona(&self, persona: &Persona, problems: &mut Vec<Problem>) {

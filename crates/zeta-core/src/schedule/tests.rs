@@ -301,6 +301,18 @@ fn what_is_wrong_with_a_policy_is_named() {
         assert!(texts.iter().any(|text| text.contains(part)), "{part}: {texts:#?}");
     }
     assert_eq!(policy(many(3), 3).problems(), []);
+    let mut named = policy(many(3), 10);
+    let long = "a".repeat(57);
+    let names = [long.as_str(), "otto", "otto-post2"];
+    names.iter().zip(&mut named.personas).for_each(|(name, one)| one.name = label(name));
+    let texts: Vec<String> = named.problems().iter().map(ToString::to_string).collect();
+    let [too_long, of_agent] = &texts[..] else { panic!("{texts:#?}") };
+    assert!(too_long.ends_with(&format!("{long}-post10 is longer than the 63 letters of a name")));
+    assert_eq!(of_agent, "the persona otto-post2 has the name of the agent of otto at post 2");
+    assert!(named.problems().iter().all(Problem::is_fatal));
+    named.posts = 9;
+    named.personas[2].name = label("otto-post02");
+    assert_eq!(named.problems(), []);
 }
 
 #[test]

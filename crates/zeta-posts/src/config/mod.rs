@@ -118,7 +118,9 @@ impl Config {
 fn persona_of(problem: &Problem) -> Option<&Label> {
     match problem {
         Problem::Twice(persona) | Problem::NothingFits(persona) => Some(persona),
-        Problem::Empty { persona, .. }
+        Problem::LongName { persona, .. }
+        | Problem::NameOfAgent { persona, .. }
+        | Problem::Empty { persona, .. }
         | Problem::Repeated { persona, .. }
         | Problem::UnknownLine { persona, .. } => Some(persona),
         _ => None,
@@ -129,6 +131,9 @@ fn next_step(problem: &Problem) -> &'static str {
     match problem {
         Problem::NoPersona => {
             "write a file for each persona into personas.d, as in personas.d/otto.toml"
+        }
+        Problem::LongName { .. } | Problem::NameOfAgent { .. } => {
+            "give the persona another name: that of its file, or 'name' in it"
         }
         _ => "change it, and see 'zeta post plan'",
     }

@@ -71,7 +71,9 @@ impl Read {
                 entry(&self.raw.lines, name).or_else(|| entry(&self.raw.harnesses, name))
             }
             Problem::NothingFits(_) => list(&self.raw.lines),
-            Problem::Twice(_) => self.raw.name.as_ref().map(Spanned::span),
+            Problem::Twice(_) | Problem::LongName { .. } | Problem::NameOfAgent { .. } => {
+                self.raw.name.as_ref().map(Spanned::span)
+            }
             _ => None,
         };
         self.source.at(&span.unwrap_or_default())

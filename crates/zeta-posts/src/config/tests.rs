@@ -2,7 +2,9 @@
 
 use zeta_core::schedule::Tier;
 use zeta_core::schedule::policy::{Dimension, Order};
+use zeta_os::temp_dir::TempDir;
 
+use super::Config;
 use super::personas::resolve;
 use super::posts::parse;
 use super::source::Source;
@@ -92,5 +94,33 @@ fn a_persona_may_be_like_another_one_but_not_in_a_circle() {
     ] {
         let error = read(&files).unwrap_err();
         assert!(error.text.starts_with(message), "{error}");
+    }
+}
+
+#[test]
+fn a_persona_whose_agents_have_no_name_of_their_own_is_refused_with_its_file_and_line() {
+    let dir = TempDir::new().unwrap();
+    let personas = dir.path().join("personas.d");
+    std::fs::create_dir(&personas).unwrap();
+    std::fs::write(dir.path().join("posts.toml"), POSTS).unwrap();
+    let persona = "lines = [\"openai\"]\nharnesses = [\"codex\"]\n";
+    std::fs::write(personas.join("otto.toml"), persona).unwrap();
+    assert_eq!(Config::load(dir.path()).unwrap().warnings, Vec::<String>::new());
+    let long = "a".repeat(58);
+    for (file, name, wrong) in [
+        (
+            "otto-post2",
+            "",
+            ":1: the persona otto-post2 has the name of the agent of otto at post 2",
+        ),
+        ("vera", "otto-post7", ":3: the persona otto-post7 has the name of the agent of otto"),
+        (&long, "", ":1: the persona aaaaa"),
+    ] {
+        let path = personas.join(format!("{file}.toml"));
+        let name = if name.is_empty() { String::new() } else { format!("name = {name:?}\n") };
+        std::fs::write(&path, format!("{persona}{name}")).unwrap();
+        let error = Config::load(dir.path()).unwrap_err();
+        assert!(error.text.starts_with(&format!("{}{wrong}", path.display())), "{error}");
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use zeta_core::name::{Label, RecordName};
 use zeta_core::repair;
 use zeta_core::schedule::Post;
-use zeta_core::schedule::policy::Program;
+use zeta_core::schedule::policy::{Program, agent_of};
 use zeta_os::error::Result;
 
 /// The exit status of a tick that did not begin, because another process has the lease.
@@ -22,11 +22,6 @@ const RESUME: &str = "{resume}";
 /// The lease of a persona: it works at one post at a time.
 pub(super) fn lease_of(persona: &Label) -> Result<RecordName> {
     Ok(RecordName::new("lease", &repair::lease_of(persona))?)
-}
-
-/// The name of the agent that a persona is at a post.
-pub(super) fn agent_of(persona: &Label, post: u32) -> Result<Label> {
-    Ok(Label::new("agent", &format!("{persona}-post{post}"))?)
 }
 
 /// The value of [`MARK`]: the same for all ticks of a post, and another one for each post and tree.

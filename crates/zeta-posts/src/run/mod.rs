@@ -31,7 +31,7 @@ use zeta_core::name::Label;
 use zeta_core::schedule::Post;
 use zeta_core::schedule::outage::{self, End};
 use zeta_core::schedule::pace::{Last, Next, Seen, decide_next};
-use zeta_core::schedule::policy::Program;
+use zeta_core::schedule::policy::{Program, agent_of};
 use zeta_core::schedule::state::{Outcome, Report};
 use zeta_os::cgroup::{Delegated, Limits};
 use zeta_os::error::{Error, Kind, Result};
@@ -370,7 +370,7 @@ impl Supervisor<'_> {
         let ticks = &self.config.ticks;
         let limits = Limits { memory_max: ticks.memory_max, cpu_quota: ticks.cpu_quota };
         let begun = dir.and_then(|dir| {
-            let agent = command::agent_of(&post.persona, self.post)?;
+            let agent = agent_of(&post.persona, self.post)?;
             let argv = parts.argv()?;
             let signals = &self.duties.signals;
             Ok((agent, self.workshop.begin(&argv, &dir, &limits, signals)?))
