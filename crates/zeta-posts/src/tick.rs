@@ -85,10 +85,19 @@ struct Before {
 }
 
 impl Before {
-    fn read(ctx: &Context, config: &Config, store: &Store) -> Result<Before> {
+    /// Reads all of it; `token` is that of the lease, for one that writes.
+    fn read(
+        ctx: &Context,
+        config: &Config,
+        store: &Store,
+        token: Option<FencingToken>,
+    ) -> Result<Before> {
         let (read, damage) = match store.read()? {
             Found::Absent => (None, None),
-            Found::Read(read) => (Some(*read), None),
+            Found::Read(read) => match token.and_then(|token| read.ahead_of(token.get())) {
+                None => (Some(*read), None),
+                ahead => (None, ahead),
+            },
             Found::Damaged(damage) => (None, Some(damage)),
         };
         let now = moment(ctx);
@@ -109,7 +118,7 @@ impl Before {
 /// # Errors
 /// The assignments cannot be read.
 pub fn look(ctx: &Context, config: &Config, store: &Store) -> Result<(Ticked, Vec<Past>)> {
-    let before = Before::read(ctx, config, store)?;
+    let before = Before::read(ctx, config, store, None)?;
     let ticked = tick(&config.policy, &before.state, &before.reports, before.elapsed_ms);
     Ok((ticked, before.read.map(|read| read.changes).unwrap_or_default()))
 }
@@ -121,7 +130,7 @@ fn decide(
     (config, store): (&Config, &Store),
     begin_turn: bool,
 ) -> Result<Done> {
-    let mut before = Before::read(at.ctx, config, store)?;
+    let mut before = Before::read(at.ctx, config, store, Some(token))?;
     if begin_turn {
         before.state.turn_left_ms = 0;
     }
@@ -131,8 +140,7 @@ fn decide(
     let Some(section) = at.enter_as_holder(lease, token, ENTER_LIMIT)? else {
         return Err(lost());
     };
-    let highest = read.as_ref().map_or(0, |before| before.fencing_token);
-    if !section.stands()? || highest > token.get() {
+    if !section.stands()? {
         return Err(lost());
     }
     let aside = match damage {

@@ -181,6 +181,9 @@ pub enum Damage {
     /// A newer version wrote it.
     #[error("it has the form {0}, and this version reads up to {SCHEMA}")]
     Newer(u64),
+    /// It was written under a token that the lease does not give yet.
+    #[error("its token {0} is above {1}, that of this tick: a clock was ahead when it was written")]
+    Ahead(u64, u64),
     /// One persona stands at two posts.
     #[error("the persona {0} stands at two posts in it")]
     Twice(Label),
@@ -208,6 +211,13 @@ impl Assignments {
             Some(post) => Err(Damage::Twice(post.persona.clone())),
             None => Ok(read),
         }
+    }
+
+    /// What is wrong with it for one that holds the lease under a token: no tick of this tree wrote
+    /// a file that is above that.
+    pub fn ahead_of(&self, token: u64) -> Option<Damage> {
+        let is_ahead = self.fencing_token > token;
+        is_ahead.then_some(Damage::Ahead(self.fencing_token, token))
     }
 
     /// Its text, with a line feed at the end.

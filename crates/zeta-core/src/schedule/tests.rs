@@ -336,6 +336,7 @@ fn the_file_comes_back_as_it_was_and_damage_is_named() {
     file.remember(10, changes);
     let text = file.render();
     assert_eq!(Assignments::read(text.as_bytes()), Ok(file.clone()));
+    assert_eq!((file.ahead_of(9), file.ahead_of(8)), (None, Some(Damage::Ahead(9, 8))));
     (0..200).for_each(|_| file.remember(11, first.changes.clone()));
     assert_eq!(file.changes.len(), super::state::CHANGES_MAX);
     let half = &text.as_bytes()[..text.len() / 2];

@@ -168,6 +168,36 @@ fn a_torn_file_of_assignments_is_named_and_mended_and_the_post_goes_on() {
 }
 
 #[test]
+fn assignments_of_a_clock_that_was_ahead_are_named_and_put_aside_and_the_posts_go_on() {
+    let guard = Guard::new(1, "").only("otto");
+    let file = guard.store.join("guard-post-assignments.json");
+    let read = || serde_json::from_str::<Value>(&fs::read_to_string(&file).unwrap()).unwrap();
+    let tick = || run(&mut guard.cmd(&["tick"]));
+    assert_eq!(tick().status, 0);
+    let ahead = || {
+        let mut ahead = read();
+        // Of the year 2036.
+        ahead["fencing_token"] = 2_083_000_000_000_000_u64.into();
+        fs::write(&file, ahead.to_string()).unwrap();
+    };
+    ahead();
+    let out = tick();
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(out.err.contains("its token 2083000000000000 is above"), "{out:?}");
+    assert!(out.err.contains("assignments.json.damaged-"), "{out:?}");
+    assert!(read()["fencing_token"].as_u64().unwrap() < 2_083_000_000_000_000);
+    let out = tick();
+    assert!(out.status == 0 && !out.err.contains("damaged"), "{out:?}");
+    // A post names it as well, after its next tick.
+    ahead();
+    let post = guard.start(1);
+    let is_named = || guard.notes(1).contains("its token 2083000000000000 is above");
+    assert!(until(LIMIT, is_named), "{}", guard.notes(1));
+    guard.wait_for("end a otto 1 0", 2);
+    assert_eq!(post.end(), 0);
+}
+
+#[test]
 fn a_persona_that_left_the_policy_does_not_work_any_more_and_another_one_comes() {
     let guard = Guard::new(1, "");
     guard.remove_persona("vera");
