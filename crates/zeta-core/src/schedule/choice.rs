@@ -123,6 +123,23 @@ pub fn choose<'p>(
     None
 }
 
+/// Returns whether a persona may work with a choice, by what the policy says now.
+pub fn is_allowed(policy: &Policy, persona: &Persona, choice: &Choice) -> bool {
+    let Choice { line, tier, harness } = choice;
+    let has_all = persona.lines.contains(line)
+        && persona.harnesses.contains(harness)
+        && *tier >= persona.min_tier;
+    // The same persona, with nothing else to choose from.
+    let only = Persona {
+        name: persona.name.clone(),
+        lines: vec![line.clone()],
+        harnesses: vec![harness.clone()],
+        min_tier: *tier,
+    };
+    let chosen = choose(policy, &only, 0, &|_| Usable::Yes, &mut |_| {});
+    has_all && chosen.as_ref() == Some(choice)
+}
+
 /// Chooses the harness for a tier of a line.
 fn harness<'p>(
     policy: &'p Policy,

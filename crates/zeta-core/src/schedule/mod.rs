@@ -28,6 +28,6 @@ pub mod state;
 mod tests;
 
 pub use assign::{Change, Ticked, Why, tick};
-pub use choice::{Choice, Step, Verdict, choose};
+pub use choice::{Choice, Step, Verdict, choose, is_allowed};
 pub use policy::{Policy, Problem, Tier};
 pub use state::{Post, Report, State};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::assign::{Change, Ticked, Why, tick};
-use super::choice::{Step, Usable, Verdict, choose};
+use super::choice::{Choice, Step, Usable, Verdict, choose, is_allowed};
 use super::health::Health;
 use super::policy::{
     Dimension, Failover, Line, Offer, Order, Persona, Policy, Problem, Program, Rotation, Tier,
@@ -120,6 +120,34 @@ fn the_order_is_line_tier_harness_and_each_candidate_has_a_reason() {
     };
     let chosen = choose(&policy, otto, 0, &down, &mut |_| {}).unwrap();
     assert_eq!((chosen.line.as_str(), chosen.harness.as_str()), ("anthropic", "claude-code"));
+}
+
+#[test]
+fn a_choice_is_allowed_by_the_policy_of_now_alone() {
+    let otto = persona("otto", &["openai", "google"], &["cli", "codex"], Tier::Fast);
+    let fine = policy(vec![otto], 1);
+    let choice = Choice { line: label("openai"), tier: Tier::Medium, harness: label("codex") };
+    let is_allowed = |policy: &Policy| is_allowed(policy, &policy.personas[0], &choice);
+    // Each preference that fits, not the first one alone.
+    assert!(is_allowed(&fine));
+    let changes: [fn(&mut Policy); 6] = [
+        |policy| policy.personas[0].min_tier = Tier::High,
+        |policy| policy.personas[0].lines = labels(&["google"]),
+        |policy| policy.personas[0].harnesses = labels(&["cli"]),
+        |policy| {
+            policy.compatible.insert((label("otto"), label("openai")), labels(&["cli"]));
+        },
+        |policy| policy.lines.clear(),
+        |policy| {
+            let openai = policy.lines.get_mut(&label("openai")).unwrap();
+            openai.tiers.remove(&Tier::Medium);
+        },
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut changed = fine.clone();
+        change(&mut changed);
+        assert!(!is_allowed(&changed), "change {at}");
+    }
 }
 
 #[test]

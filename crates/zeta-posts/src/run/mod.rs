@@ -28,11 +28,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use zeta_core::name::Label;
-use zeta_core::schedule::Post;
 use zeta_core::schedule::outage::{self, End};
 use zeta_core::schedule::pace::{Last, Next, Seen, decide_next};
 use zeta_core::schedule::policy::{Program, agent_of};
 use zeta_core::schedule::state::{Outcome, Report};
+use zeta_core::schedule::{Post, is_allowed};
 use zeta_os::cgroup::{Delegated, Limits};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::signal::Signals;
@@ -206,11 +206,12 @@ impl Supervisor<'_> {
         self.mention("policy", stale.map_or(Ok(()), Err));
     }
 
-    /// The program of who stands here, while the policy has that persona and that choice.
+    /// The program of who stands here, while the policy lets that persona work with that choice.
     fn program(&self, post: &Post) -> Option<&Program> {
         let Post { persona, choice } = post;
-        self.config.policy.persona(persona)?;
-        self.config.policy.program(&choice.line, choice.tier, &choice.harness)
+        let policy = &self.config.policy;
+        policy.persona(persona).filter(|persona| is_allowed(policy, persona, choice))?;
+        policy.program(&choice.line, choice.tier, &choice.harness)
     }
 
     /// Reads again what the operator wrote. With broken files the last good ones count.

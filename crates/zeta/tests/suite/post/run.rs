@@ -221,6 +221,29 @@ fn a_persona_that_left_the_policy_does_not_work_any_more_and_another_one_comes()
 }
 
 #[test]
+fn a_minimum_that_was_raised_counts_for_the_very_next_tick() {
+    let guard = Guard::new(1, "").only("otto");
+    let (agent, every) = (guard.agent(), "every = \"2s\"");
+    let arguments = "[\"d\", \"{persona}\", \"{post}\", \"{tier}\", \"x\"]";
+    let fast = format!("[lines.d.tiers.fast]\nprogram = {agent:?}\narguments = {arguments}\n");
+    guard.write_posts(1, every, &fast);
+    guard.write_persona("otto", "d a", "");
+    let post = guard.start(1);
+    guard.wait_for("end d otto 1 0", 1);
+    guard.write_persona("otto", "d a", "min_tier = \"high\"");
+    let begun = guard.count("begin d");
+    guard.wait_for("end a otto 1 0", 1);
+    assert_eq!(guard.count("begin d"), begun, "{:?}", guard.log());
+    // And what is not compatible any more.
+    let only = format!("{fast}[compatibility]\n\"otto+a\" = [\"other\"]\n");
+    guard.write_posts(1, every, &only);
+    guard.write_persona("otto", "a b", "");
+    let begun = guard.count("begin a");
+    guard.wait_for("end b otto 1 0", 1);
+    assert_eq!((guard.count("begin a"), post.end()), (begun, 0), "{:?}", guard.log());
+}
+
+#[test]
 fn a_supervisor_that_is_killed_at_any_step_leaves_what_the_next_one_goes_on_with() {
     let guard = Guard::new(2, "every = \"50ms\"");
     guard.set("c", "children");
