@@ -16,7 +16,7 @@ const REPAIR_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "repair::"];
 const LOG_TESTS: &[&str] = &["-p", "zeta-posts", "--lib", "repair::log::"];
 
 /// All bugs.
-pub const BUGS: [Bug; 23] = [
+pub const BUGS: [Bug; 29] = [
     bug(
         "a persona that stands is taken for a free post again",
         ASSIGN,
@@ -43,6 +43,48 @@ pub const BUGS: [Bug; 23] = [
         ASSIGN,
         "let is_believed = is_trial || !self.has_taken_down(persona.as_ref());",
         "let is_believed = is_trial || outcome != &Outcome::Ok;",
+        TABLES,
+    ),
+    bug(
+        "the one that took a line down tries it",
+        ASSIGN,
+        "able.iter().find(|name| Some(**name) != taken_by)",
+        "able.iter().find(|_| taken_by.is_some())",
+        TABLES,
+    ),
+    bug(
+        "a word of the network is an outage",
+        "crates/zeta-core/src/schedule/outage.rs",
+        "all.any(|sign| !sign.is_empty() && text.contains(&sign))",
+        "all.any(|sign| text.contains(&sign)) || text.contains(\"refused\")",
+        TABLES,
+    ),
+    bug(
+        "a minimum that was raised counts later",
+        CHOICE,
+        "&& *tier >= persona.min_tier;",
+        "&& *tier >= Tier::Fast;",
+        TABLES,
+    ),
+    bug(
+        "assignments of a clock that was ahead count",
+        STATE,
+        "let is_ahead = self.fencing_token > token;",
+        "let is_ahead = self.fencing_token == 0 && token > 0;",
+        TABLES,
+    ),
+    bug(
+        "a tick that could not begin counts against its line",
+        "crates/zeta-posts/src/tick.rs",
+        "one.number > from && one.cut != Some(Cut::Start)",
+        "one.number > from && one.cut != Some(Cut::Memory)",
+        &["-p", "zeta-posts", "--lib", "tick::"],
+    ),
+    bug(
+        "a persona may have the name of another one's agent",
+        "crates/zeta-core/src/schedule/policy.rs",
+        "&& agent_of(&other, post).as_ref() == Ok(&persona)",
+        "&& agent_of(&other, post).is_err()",
         TABLES,
     ),
     bug(

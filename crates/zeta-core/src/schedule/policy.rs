@@ -207,8 +207,8 @@ pub enum Problem {
     Twice(Label),
     /// A persona whose agents would have no name.
     #[error(
-        "the persona {persona} can have no agent at post {post}: {persona}{AT_POST}{post} is longer \
-         than the {LABEL_MAX} letters of a name"
+        "the persona {persona} can have no agent at post {post}: {persona}{AT_POST}{post} is \
+         longer than the {LABEL_MAX} letters of a name"
     )]
     LongName {
         /// The persona.
