@@ -1,9 +1,11 @@
 //! The answers of the gate, its rules and its log, as text and as JSON.
 
 use std::fmt::Write as _;
+use std::str::FromStr;
 
 use zeta_core::json::Object;
-use zeta_core::record::quote;
+use zeta_core::name::Label;
+use zeta_core::record::{printable, quote};
 use zeta_core::repair::{Entry, Permission, Policy, Scope, Unit};
 use zeta_core::time::format_utc;
 
@@ -42,7 +44,8 @@ pub fn allowed_text(asked: &Asked, permission: &Permission) -> String {
         (Scope::Restart, Some(unit)) => format!("restart {unit}"),
         (scope, _) => scope.to_string(),
     };
-    format!("{persona}: {what} is allowed: {}", permission_text(permission))
+    printable(&format!("{persona}: {what} is allowed: {}", permission_text(permission)))
+        .into_owned()
 }
 
 /// A permission in words.
@@ -96,7 +99,7 @@ pub fn policy_text(policy: &Policy, now_us: i64) -> String {
     }
     match lines.is_empty() {
         true => "the policy has no persona: nothing is allowed".to_owned(),
-        false => lines.join("\n"),
+        false => lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n"),
     }
 }
 
@@ -108,13 +111,68 @@ pub fn log_json(entries: &[Entry], left_out: bool) -> Object {
     object
 }
 
-/// Entries of the log, as lines of text.
+/// Entries of the log, as lines of text: one for each. What a call named wrongly is in quotes.
 pub fn log_text(entries: &[Entry]) -> String {
     let line = |entry: &Entry| {
-        let Entry { at, outcome, persona, scope, agent, reason, .. } = entry;
-        let unit = entry.unit.as_ref().map_or(String::new(), |unit| format!(" of {unit}"));
+        let [at, outcome, reason] =
+            [&entry.at, &entry.outcome, &entry.reason].map(|t| printable(t));
+        let agent = named::<Label>(&entry.agent);
+        let (persona, scope) = (named::<Label>(&entry.persona), named::<Scope>(&entry.scope));
+        let unit = entry.unit.as_deref().map_or(String::new(), |unit| match Unit::new(unit) {
+            Ok(_) => format!(" of {unit}"),
+            Err(_) => format!(" of {}", quote(unit)),
+        });
         let token = entry.fencing_token.map_or(String::new(), |token| format!(", token {token}"));
         format!("{at}  {outcome}  {persona}: {scope}{unit}, by agent {agent}{token}: {reason}")
     };
     entries.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A name as it is if it can be one, and in quotes if not: a sentence in its place is seen as such.
+fn named<T: FromStr>(text: &str) -> String {
+    match text.parse::<T>() {
+        Ok(_) => text.to_owned(),
+        Err(_) => quote(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_argument_of_a_call_makes_a_line_or_a_name_of_the_log() {
+        let forged = "x: read-only, by agent x: no\n2026-11-30T11:00:00Z  allowed  otto: rebuild";
+        let entry = |persona: &str, scope: &str, unit: &str| Entry {
+            at: "2026-11-30T09:00:00Z".to_owned(),
+            outcome: REFUSED.to_owned(),
+            persona: persona.to_owned(),
+            scope: scope.to_owned(),
+            unit: Some(unit.to_owned()),
+            agent: "otto-post1".to_owned(),
+            reason: "a\u{1b}[2Jb\nc".to_owned(),
+            ..Entry::default()
+        };
+        let text =
+            log_text(&[entry(forged, "re\u{1b}[2J", "a\nb"), entry("otto", "restart", "k3s")]);
+        let lines: Vec<&str> = text.split('\n').collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains("refused  \"x: read-only, by agent x: no\\n2026"), "{text}");
+        assert!(
+            lines[1].contains("refused  otto: restart of k3s, by agent otto-post1: a"),
+            "{text}"
+        );
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
+    }
+
+    #[test]
+    fn no_reason_of_a_policy_makes_a_line_of_the_answer() {
+        let text = "[personas.otto]\nscope = \"restart\"\n[[personas.otto.grants]]\n\
+                    scope = \"rebuild\"\nuntil = \"2999-01-01T00:00:00Z\"\n\
+                    reason = \"a\\nb\\u001b[2J\"\n";
+        let policy = crate::repair::policy::of_toml(text.as_bytes()).unwrap();
+        let shown = policy_text(&policy, 0);
+        assert_eq!(shown.split('\n').count(), 2, "{shown}");
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+    }
 }
