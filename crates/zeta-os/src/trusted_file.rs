@@ -38,6 +38,25 @@ pub fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Refuses a file that users other than root and the owner of its directory could have written: for
+/// readers who are another user. Links are not followed.
+///
+/// # Errors
+/// What is wrong with it, or it cannot be looked at.
+pub fn check_beside(path: &Path) -> std::io::Result<std::result::Result<(), String>> {
+    let meta = std::fs::symlink_metadata(path)?;
+    let dir = std::fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    Ok(if !meta.is_file() {
+        Err("it is not a regular file".to_owned())
+    } else if meta.uid() != 0 && meta.uid() != dir.uid() {
+        Err(format!("it belongs to {}", user(meta.uid())))
+    } else if meta.mode() & 0o022 != 0 {
+        Err(format!("other users may write to it: its mode is {:04o}", meta.mode() & 0o7777))
+    } else {
+        Ok(())
+    })
+}
+
 /// Refuses a file that is no regular one, or that a user other than root and the caller may write.
 ///
 /// # Errors
@@ -52,6 +71,29 @@ pub fn check(path: &Path, meta: &Metadata) -> Result<()> {
     match meta.mode() & 0o022 {
         0 => Ok(()),
         _ => Err(writable(path, meta)),
+    }
+}
+
+/// Refuses the place of a file that is to be written: a directory on the way to it in which another
+/// user could put a file under its name. A sticky directory of all is refused as the last one: the
+/// file may not be there yet.
+///
+/// # Errors
+/// What is wrong with the directory, or it is not there.
+pub fn check_place(path: &Path) -> Result<()> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let dir = std::path::absolute(dir).map_err(|error| unreadable(dir, &error))?;
+    let not_there = || Error::not_safe(&dir, "it is not there");
+    let real = resolve(&dir)?.ok_or_else(not_there)?;
+    check_dir(&real)?;
+    let meta = std::fs::symlink_metadata(&real).map_err(|error| unreadable(&real, &error))?;
+    match (meta.is_dir(), meta.mode() & 0o022) {
+        (false, _) => Err(Error::not_safe(&real, "it is not a directory")),
+        (true, 0) => Ok(()),
+        (true, _) => Err(writable(&real, &meta)),
     }
 }
 
@@ -204,6 +246,39 @@ mod tests {
         refused(&path, "other users may write to it");
         symlink("round", dir.join("round")).unwrap();
         refused(&dir.join("round"), "too many symbolic links");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_place_in_which_others_could_put_a_file_is_refused() {
+        let dir = dir();
+        let (above, file) = (dir.join("above"), dir.join("above/own/log"));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        for mode in [0o700, 0o755] {
+            fs::set_permissions(dir.join("above/own"), Permissions::from_mode(mode)).unwrap();
+            fs::set_permissions(&above, Permissions::from_mode(0o755)).unwrap();
+            assert_eq!(check_place(&file), Ok(()));
+        }
+        let refused = |file: &Path, why: &str| {
+            let error = check_place(file).unwrap_err();
+            assert!(error.kind == Kind::Unsafe && error.text.contains(why), "{error}");
+        };
+        for mode in [0o775, 0o777, 0o1777] {
+            fs::set_permissions(dir.join("above/own"), Permissions::from_mode(mode)).unwrap();
+            refused(&file, "above/own: other users may write to it");
+        }
+        fs::set_permissions(dir.join("above/own"), Permissions::from_mode(0o700)).unwrap();
+        symlink(dir.join("above/own"), dir.join("link")).unwrap();
+        assert_eq!(check_place(&dir.join("link/log")), Ok(()));
+        fs::set_permissions(&above, Permissions::from_mode(0o777)).unwrap();
+        refused(&file, "above: other users may write to it");
+        refused(&dir.join("link/log"), "above: other users may write to it");
+        refused(&dir.join("none/log"), "it is not there");
+        if geteuid().is_root() {
+            fs::set_permissions(&above, Permissions::from_mode(0o755)).unwrap();
+            std::os::unix::fs::chown(dir.join("above/own"), Some(1), None).unwrap();
+            refused(&file, "above/own: it belongs to");
+        }
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -36,9 +36,14 @@ pub fn append(dir: &Path, line: &str) -> Result<()> {
     let path = dir.join(LOG_FILE);
     let unwritten = |error: std::io::Error| unwritten(&path, &error);
     temp_file::private_dir(&path).map_err(unwritten)?;
+    trusted_file::check_place(&path)?;
     for _ in 0..LOOKS {
         let mut log = open(&path).map_err(unwritten)?;
-        trusted_file::check(&path, &log.metadata().map_err(unwritten)?)?;
+        let meta = log.metadata().map_err(unwritten)?;
+        trusted_file::check(&path, &meta)?;
+        if meta.nlink() > 1 {
+            return Err(Error::not_safe(&path, "it has a second name, where it could be changed"));
+        }
         lock_within(&log, WAIT).map_err(|errno| match errno {
             Errno::WOULDBLOCK => {
                 Error::new(Kind::Busy, format!("another process holds {}", path.display()))
@@ -99,7 +104,7 @@ fn unwritten(path: &Path, error: &std::io::Error) -> Error {
 /// over.
 ///
 /// # Errors
-/// A log is there and cannot be read.
+/// A log is there, and cannot be read, or another user could have written it.
 pub fn read(dir: &Path, most: usize) -> Result<(Vec<Entry>, bool)> {
     let mut entries = Vec::new();
     for path in [dir.join(LOG_BEFORE), dir.join(LOG_FILE)] {
@@ -112,16 +117,13 @@ pub fn read(dir: &Path, most: usize) -> Result<(Vec<Entry>, bool)> {
 
 fn read_one(path: &Path) -> Result<Vec<u8>> {
     // The last line may go a little over the limit.
-    match zeta_os::files::read_plain(path, 2 * LOG_MAX) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => {
-            read.map_err(|error| Error::new(Kind::Unsafe, format!("{}: {error}", path.display())))
-        }
-    }
+    Ok(trusted_file::read(path, 2 * LOG_MAX)?.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
 
     use super::*;
@@ -190,6 +192,28 @@ mod tests {
         std::fs::remove_file(dir.join(LOG_FILE)).unwrap();
         std::fs::create_dir(dir.join(LOG_FILE)).unwrap();
         assert_eq!(append(&dir, &line(1)).unwrap_err().kind, Kind::Unsafe);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_others_could_replace_or_reach_by_another_name_is_not_written() {
+        let dir = dir();
+        append(&dir, &line(1)).unwrap();
+        let refused = |why: &str| {
+            let error = append(&dir, &line(2)).unwrap_err();
+            assert!(error.kind == Kind::Unsafe && error.text.contains(why), "{error}");
+        };
+        for mode in [0o777, 0o770, 0o1777] {
+            std::fs::set_permissions(&dir, Permissions::from_mode(mode)).unwrap();
+            refused("other users may write to it");
+        }
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o700)).unwrap();
+        let other = dir.join("other");
+        std::fs::hard_link(dir.join(LOG_FILE), &other).unwrap();
+        refused("it has a second name");
+        std::fs::remove_file(other).unwrap();
+        append(&dir, &line(3)).unwrap();
+        assert_eq!(pids(&dir), [1, 3]);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }
