@@ -11,7 +11,7 @@ use zeta_core::schedule::state::{Assignments, Report};
 use zeta_core::time::format_utc;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
-use zeta_os::{given_path, host, temp_file};
+use zeta_os::{given_path, host, temp_file, trusted_file};
 
 /// The directory of a machine.
 pub const SYSTEM_DIR: &str = "/var/lib/zeta";
@@ -134,12 +134,26 @@ impl Store {
         self.dir.join(ASSIGNMENTS_FILE)
     }
 
+    /// Makes the directory if it is not there, and refuses one in which another user could put a
+    /// file: what is in it says which programs run.
+    ///
+    /// # Errors
+    /// What is wrong with the directory.
+    pub fn prepare(&self) -> Result<()> {
+        let path = self.path();
+        temp_file::private_dir(&path).map_err(|error| unwritten(&path, &error))?;
+        trusted_file::check_place(&path)
+    }
+
     /// Reads the assignments.
     ///
     /// # Errors
     /// The file is there and cannot be read.
     pub fn read(&self) -> Result<Found> {
         let path = self.path();
+        if let Ok(Err(why)) = trusted_file::check_beside(&path) {
+            return Ok(Found::Damaged(Damage::Untrusted(why)));
+        }
         match read_plain(&path, ASSIGNMENTS_MAX as u64) {
             Ok(bytes) => Ok(match Assignments::read(&bytes) {
                 Ok(read) => Found::Read(Box::new(read)),
@@ -186,7 +200,7 @@ impl Store {
 
     /// Reads what a post reported. A file that is no such file reports nothing.
     pub fn reports(&self, post: u32) -> Reports {
-        let bytes = read_plain(&self.reports_path(post), REPORTS_BYTES_MAX).unwrap_or_default();
+        let bytes = read_own(&self.reports_path(post), REPORTS_BYTES_MAX);
         let read = serde_json::from_slice::<Reports>(&bytes).ok();
         read.filter(|reports| reports.kind == REPORTS_KIND).unwrap_or_default()
     }
@@ -210,20 +224,83 @@ impl Store {
     }
 }
 
-/// Keeps a file of the directory: the whole text or nothing.
+/// Reads a file of the directory. One that is not there, and one that another user could have
+/// written, has nothing.
+pub(crate) fn read_own(path: &Path, max: u64) -> Vec<u8> {
+    match trusted_file::check_beside(path) {
+        Ok(Ok(())) => read_plain(path, max).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
 /// Keeps a file of its owner alone.
 pub(crate) fn keep(path: &Path, text: &str) -> Result<()> {
     keep_with_mode(path, text, Mode::from_raw_mode(0o600))
 }
 
 fn keep_with_mode(path: &Path, text: &str, mode: Mode) -> Result<()> {
-    temp_file::keep_with_mode(path, TEMP, text.as_bytes(), mode).map_err(|error| {
-        let shown = given_path::shown(path);
-        Error::new(Kind::Fault, format!("cannot write {shown}: {error}"))
-            .hint("the directory of the posts is --dir, or /var/lib/zeta")
-    })
+    temp_file::keep_with_mode(path, TEMP, text.as_bytes(), mode)
+        .map_err(|error| unwritten(path, &error))
+}
+
+fn unwritten(path: &Path, error: &std::io::Error) -> Error {
+    let shown = given_path::shown(path);
+    Error::new(Kind::Fault, format!("cannot write {shown}: {error}"))
+        .hint("the directory of the posts is --dir, or /var/lib/zeta")
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Kind::Unsafe, format!("{}: {error}", given_path::shown(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+    use zeta_core::schedule::state::{KIND, Moment, Outcome, SCHEMA};
+    use zeta_os::temp_dir::TempDir;
+
+    fn assignments() -> Assignments {
+        Assignments {
+            schema: SCHEMA,
+            kind: KIND.to_owned(),
+            fencing_token: 1,
+            written: Moment { boot_id: "b".to_owned(), boot_ms: 1, wall_us: 1 },
+            floor: 0,
+            state: Default::default(),
+            seen: Default::default(),
+            changes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_another_user_could_have_written_says_nothing() {
+        let dir = TempDir::new().unwrap();
+        let store = Store::new(dir.path());
+        let untrusted = |words: &str| match store.read() {
+            Ok(Found::Damaged(Damage::Untrusted(why))) => assert!(why.contains(words), "{why}"),
+            found => panic!("{found:?}"),
+        };
+        let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        store.prepare().unwrap();
+        store.write(&assignments()).unwrap();
+        assert!(matches!(store.read(), Ok(Found::Read(_))));
+        open(&store.path(), 0o666).unwrap();
+        untrusted("other users may write to it: its mode is 0666");
+        let aside = store.put_aside().unwrap();
+        assert!(matches!(store.read(), Ok(Found::Absent)));
+        symlink(aside, store.path()).unwrap();
+        untrusted("it is not a regular file");
+        fs::remove_file(store.path()).unwrap();
+        let report = Report { persona: None, line: "a".parse().unwrap(), outcome: Outcome::Outage };
+        store.add_report(1, report, End::default()).unwrap();
+        assert_eq!(store.reports(1).reports.len(), 1);
+        open(&store.reports_path(1), 0o666).unwrap();
+        assert_eq!(store.reports(1), Reports::default());
+        open(dir.path(), 0o777).unwrap();
+        let error = store.prepare().unwrap_err();
+        assert!(error.kind == Kind::Unsafe && error.text.contains("its mode is 0777"), "{error}");
+    }
 }

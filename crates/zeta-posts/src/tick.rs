@@ -51,6 +51,7 @@ pub struct Done {
 /// [`Kind::Refused`] if another scheduler works. [`Kind::Lost`] if the lease was lost: then
 /// nothing was written.
 pub fn run(ctx: &Context, config: &Config, store: &Store, begin_turn: bool) -> Result<Done> {
+    store.prepare()?;
     let lease = RecordName::new("lease", LEASE)?;
     let at = ctx.open()?;
     let mut handle = LeaseHandle::new(&at, &lease);

@@ -187,6 +187,9 @@ pub enum Damage {
     /// One persona stands at two posts.
     #[error("the persona {0} stands at two posts in it")]
     Twice(Label),
+    /// Another user could have written it: the reason.
+    #[error("{0}")]
+    Untrusted(String),
 }
 
 impl Assignments {

@@ -80,6 +80,7 @@ pub fn run(options: Options) -> Result<()> {
         let text = format!("there is no post {post}: they are 1 to {}", config.policy.posts);
         return Err(Error::usage(text).hint("their number is 'count' in posts.toml"));
     }
+    store.prepare()?;
     let signals = Signals::take_over_with_children()?;
     let lease = PostLease::take(&ctx, post)?;
     // A thread that is started before the signals are taken over would die from them.

@@ -6,9 +6,8 @@ use zeta_core::hook::session::is_plain_id;
 use zeta_core::name::Label;
 use zeta_core::schedule::Choice;
 use zeta_os::error::Result;
-use zeta_os::files::read_plain;
 
-use crate::store::{Store, keep};
+use crate::store::{Store, keep, read_own};
 
 /// The `kind` of the file.
 const KIND: &str = "guard-post-sessions";
@@ -37,7 +36,7 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Reads the sessions of a persona. A file that is no such file has none.
     pub(super) fn read(store: &Store, persona: &Label) -> Sessions {
-        let bytes = read_plain(&store.sessions_path(persona), BYTES_MAX).unwrap_or_default();
+        let bytes = read_own(&store.sessions_path(persona), BYTES_MAX);
         let read = serde_json::from_slice::<Sessions>(&bytes).ok();
         read.filter(|read| read.kind == KIND && read.schema == 1).unwrap_or_default()
     }
