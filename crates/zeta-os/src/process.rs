@@ -15,6 +15,9 @@ use zeta_core::time::Host;
 /// `f_type` of the file system whose inode numbers identify processes (Linux 6.9 and later).
 const PIDFS_MAGIC: u64 = 0x5049_4446;
 
+/// Most processes between one and an ancestor of it.
+const LINE_MAX: usize = 4096;
+
 /// Describes a process that runs now, well enough to know it again.
 pub fn identify(pid: u32) -> Process {
     let pidfs_ino = open(pid).ok().and_then(|fd| pidfs_ino(&fd));
@@ -225,6 +228,12 @@ pub fn parent(pid: u32) -> Option<u32> {
     stat_number(pid, 1)
 }
 
+/// Returns whether a process is the child of another one, or of a child of that one, and so on.
+pub fn is_below(pid: u32, above: u32) -> bool {
+    let line = std::iter::successors(parent(pid), |pid| parent(*pid));
+    line.take(LINE_MAX).any(|pid| pid == above)
+}
+
 /// Returns the process group of a process, as `/proc` shows it.
 pub fn group(pid: u32) -> Option<u32> {
     stat_number(pid, 2)
@@ -253,4 +262,21 @@ pub fn adopt_orphans() -> Result<(), Errno> {
 /// Collects children of this process that have ended. No other code may wait for their status.
 pub fn reap_ended() {
     while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_below_each_one_above_it_and_not_below_itself() {
+        let me = std::process::id();
+        let above = parent(me).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let below = [is_below(child.id(), me), is_below(child.id(), above), is_below(me, above)];
+        let not = [is_below(me, me), is_below(me, child.id()), is_below(above, me)];
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((below, not), ([true; 3], [false; 3]));
+    }
 }

@@ -170,8 +170,11 @@ impl TryFrom<RawRules> for Rules {
 /// Who asks, as far as zeta knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// The session that stands at a guard post as this persona: it holds the persona's lease.
+    /// A process of the tick of a guard post, which holds the persona's lease.
     AtPost(FencingToken),
+    /// A session that holds the persona's lease, and no supervisor of a post is seen above the
+    /// holder.
+    NoTick(FencingToken),
     /// An agent with the name of the persona, while no session stands at a post as it.
     Named,
     /// An agent with the name of the persona, while another session stands at a post as it, with
@@ -189,7 +192,12 @@ pub fn lease_of(persona: &Label) -> String {
     format!("{LEASE}{persona}")
 }
 
-/// The persona of such a lease.
+/// Returns whether a lease is that of the supervisor of a post: `guard-post-1`.
+pub fn is_of_supervisor(lease: &str) -> bool {
+    lease.strip_prefix("guard-post-").is_some_and(|post| post.parse::<u32>().is_ok())
+}
+
+/// The persona of a lease of [`lease_of`].
 pub fn persona_of(lease: &str) -> Option<Label> {
     lease.strip_prefix(LEASE)?.parse().ok()
 }
@@ -231,6 +239,9 @@ pub enum Refusal {
     /// No session stands at a post.
     #[error("{0} stands at no guard post, and its rules ask for one")]
     NeedsPost(Label),
+    /// The lease was taken by other means than a tick.
+    #[error("the lease guard-post.{0} is held, but no supervisor of a guard post is seen above it")]
+    NoTick(Label),
     /// The scope is wider than any permission.
     #[error("{persona} may go as far as {most}, and {asked} is more")]
     TooWide {
@@ -278,6 +289,7 @@ pub fn decide<'p>(policy: &'p Policy, asked: &Question<'_>, now_us: i64) -> Verd
         _ if scope == Scope::ReadOnly => None,
         Who::NotAtPost(_) => Some(Refusal::NotAtPost(name())),
         Who::Named => rules.needs_post.then(|| Refusal::NeedsPost(name())),
+        Who::NoTick(_) => rules.needs_post.then(|| Refusal::NoTick(name())),
     };
     if let Some(refusal) = who {
         return Verdict::Refused(refusal);

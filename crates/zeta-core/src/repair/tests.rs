@@ -65,10 +65,14 @@ fn who_may_look_and_who_may_change_something() {
     let ok = Ok(());
     let stranger = "the caller is not otto: it has another name, and no post of that persona";
     let not_there = "another session stands at a guard post as otto";
+    let no_tick = "the lease guard-post.otto is held, but no supervisor of a guard post is seen \
+                   above it";
     let needs = "otto stands at no guard post, and its rules ask for one";
     for (who, needs_post, look, restart) in [
         (Who::AtPost(token()), true, ok, ok),
         (Who::AtPost(token()), false, ok, ok),
+        (Who::NoTick(token()), true, ok, Err(no_tick)),
+        (Who::NoTick(token()), false, ok, ok),
         (Who::Named, true, ok, Err(needs)),
         (Who::Named, false, ok, ok),
         (Who::NotAtPost(Some(token())), true, ok, Err(not_there)),
@@ -206,11 +210,11 @@ proptest! {
     #[test]
     fn what_is_allowed_is_covered_by_one_permission_of_now(
         permissions in prop::collection::vec(permissions(), 0..4),
-        needs_post: bool, scope in scopes(), unit in prop::option::of("[ab]{1,4}"), who in 0..5,
+        needs_post: bool, scope in scopes(), unit in prop::option::of("[ab]{1,4}"), who in 0..6,
     ) {
         let who = [
             Who::AtPost(token()), Who::Named, Who::Stranger, Who::NotAtPost(None),
-            Who::NotAtPost(Some(token())),
+            Who::NotAtPost(Some(token())), Who::NoTick(token()),
         ][who as usize];
         let unit = unit.map(|unit| Unit::new(&unit).unwrap());
         let policy = policy(needs_post, permissions.clone());
@@ -219,7 +223,7 @@ proptest! {
         let is_allowed = matches!(decide(&policy, &asked, NOW), Verdict::Allowed(_));
         // The same, said in another way.
         let is_known = matches!(who, Who::AtPost(_))
-            || who == Who::Named && !needs_post
+            || matches!(who, Who::Named | Who::NoTick(_)) && !needs_post
             || scope == Scope::ReadOnly && who != Who::Stranger;
         let covers = |one: &Permission| {
             let names = one.units.as_ref().is_none_or(|patterns| {
@@ -230,5 +234,20 @@ proptest! {
                 && (scope != Scope::Restart || names)
         };
         prop_assert_eq!(is_allowed, is_known && permissions.iter().any(covers));
+    }
+}
+
+#[test]
+fn the_lease_of_a_supervisor_is_known_by_its_number() {
+    for (lease, is_one) in [
+        ("guard-post-1", true),
+        ("guard-post-12", true),
+        ("guard-post-", false),
+        ("guard-post-scheduler", false),
+        ("guard-post-1.otto", false),
+        ("guard-post.otto", false),
+        ("deploy", false),
+    ] {
+        assert_eq!(is_of_supervisor(lease), is_one, "{lease}");
     }
 }

@@ -10,14 +10,16 @@ pub mod report;
 use std::path::PathBuf;
 
 use rustix::process::getuid;
-use zeta_core::lease::{FencingToken, Observed, Standing};
+use zeta_core::evidence::{ProcessState, Processes};
+use zeta_core::lease::{FencingToken, Observed, Record, Standing};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::repair::{
-    Entry, Permission, Question, Refusal, Scope, Unit, Verdict, Who, decide, lease_of,
+    Entry, Permission, Question, Refusal, Scope, Unit, Verdict, Who, decide, is_of_supervisor,
+    lease_of,
 };
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::host;
-use zeta_state::context::Context;
+use zeta_os::{host, process};
+use zeta_state::context::{Context, NodeHandle};
 
 use self::policy::{Found, Places};
 
@@ -43,7 +45,7 @@ pub struct Asked {
     pub scope: Scope,
     /// The unit of a restart.
     pub unit: Option<Unit>,
-    /// The token under which the caller stands at a post.
+    /// The token of the persona's lease, if it is the caller's.
     pub token: Option<FencingToken>,
     /// The policy that decided.
     pub policy: PathBuf,
@@ -115,7 +117,7 @@ fn answer(ctx: &Context, places: &Places, call: &Call, entry: &mut Entry) -> Res
     entry.policy = Some(path.display().to_string());
     let who = who(ctx, &persona, call.token)?;
     let token = match who {
-        Who::AtPost(token) => Some(token),
+        Who::AtPost(token) | Who::NoTick(token) => Some(token),
         _ => None,
     };
     entry.fencing_token = token.map(FencingToken::get);
@@ -128,11 +130,13 @@ fn answer(ctx: &Context, places: &Places, call: &Call, entry: &mut Entry) -> Res
     })
 }
 
-/// Finds out who asks: by the lease that a guard post holds for its persona, and by the name.
+/// Finds out who asks: by the lease that the tick of a guard post holds for its persona, by the
+/// processes above the caller, and by the name.
 fn who(ctx: &Context, persona: &Label, token: Option<FencingToken>) -> Result<Who> {
     let lease = RecordName::new("lease", &lease_of(persona))?;
-    let view = match ctx.find()? {
-        Some(handle) => handle.view(&lease)?,
+    let node = ctx.find()?;
+    let view = match &node {
+        Some(node) => node.view(&lease)?,
         None => None,
     };
     let held = view.filter(|view| !matches!(view.standing, Standing::Grantable(_)));
@@ -143,13 +147,40 @@ fn who(ctx: &Context, persona: &Label, token: Option<FencingToken>) -> Result<Wh
         Some(Observed::Ours(record, ..)) => Some(record),
         Some(_) => None,
     };
-    let is_own = record.as_ref().is_some_and(|record| {
+    let is_own = |record: &Record| {
         let is_of_session = record.session.is_some() && record.session == ctx.session;
         is_of_session || token == Some(record.fencing_token)
-    });
+    };
+    if let (Some(node), Some(record)) = (&node, record.as_deref().filter(|one| is_own(one))) {
+        match supervisor(ctx, node, record)? {
+            None => return Ok(Who::NoTick(record.fencing_token)),
+            // The token is no secret: it counts in the tick alone.
+            Some(supervisor) if process::is_below(std::process::id(), supervisor) => {
+                return Ok(Who::AtPost(record.fencing_token));
+            }
+            Some(_) => {}
+        }
+    }
     Ok(match record.map(|record| record.fencing_token) {
-        Some(token) if is_own => Who::AtPost(token),
         token if has_name => Who::NotAtPost(token),
         _ => Who::Stranger,
     })
+}
+
+/// The process of the supervisor whose tick holds a lease: the parent of the holder, if that has
+/// the lease of a post. `None` also where processes of another pid namespace cannot be seen.
+fn supervisor(ctx: &Context, node: &NodeHandle<'_>, tick: &Record) -> Result<Option<u32>> {
+    let lives = |record: &Record| {
+        let own = Processes { child: None, ..record.processes };
+        own.own.filter(|_| process::life(&own, &ctx.host) == ProcessState::Alive)
+    };
+    let Some(holder) = lives(tick).filter(|_| process::proc_is_own()) else { return Ok(None) };
+    let Some(above) = process::parent(holder.pid) else { return Ok(None) };
+    let (leases, _) = node.leases()?;
+    let is_it = |record: &Record| lives(record).is_some_and(|process| process.pid == above);
+    let found = leases.iter().any(|view| match &view.observed {
+        Observed::Ours(record, ..) => is_of_supervisor(view.lease.as_str()) && is_it(record),
+        _ => false,
+    });
+    Ok(found.then_some(above))
 }

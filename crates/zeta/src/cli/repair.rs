@@ -54,8 +54,8 @@ const VERBS: &[Verb] = &[
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Scopes, each with those before it: read-only, restart, rebuild, write-cluster. What changes
-something is allowed only to the session that holds the lease guard-post.PERSONA, unless the policy
-says needs_post = false.
+something is allowed only in a tick of a guard post: its supervisor is above the caller, and above
+the holder of the lease guard-post.PERSONA. The policy may say needs_post = false.
 
 Exit status: 0 allowed; 3 refused; 2 if the scope is not known; 7 if the policy is missing, broken
 or not safe, or if the answer cannot be logged. Only 0 allows.

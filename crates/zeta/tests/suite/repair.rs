@@ -4,9 +4,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Sandbox, is_root, run, skip, test_name};
+use crate::post::{Guard, write_program};
+use crate::support::{LIMIT, Sandbox, is_root, run, signal, skip, test_name, until, wait};
 
 const POLICY: &str = r#"
 [personas.otto]
@@ -53,9 +55,9 @@ fn the_session_at_a_post_may_what_the_policy_says_and_its_token_is_logged() {
     let at_post = |rest: &[&str]| {
         let zeta = env!("CARGO_BIN_EXE_zeta");
         // As a supervisor starts an agent: under a name of its own, with the lease of the persona.
-        let begin =
-            ["run", "--as", "otto-post1", "--", zeta, "lease", "exec", "guard-post.otto", "--"];
-        sandbox.zeta(&[&begin[..], &[zeta, "repair", "check"], rest].concat())
+        let begin = ["run", "--as", "otto-post1", "--", zeta, "lease", "exec"];
+        let leases = ["guard-post-1", "--", zeta, "lease", "exec", "guard-post.otto", "--"];
+        sandbox.zeta(&[&begin[..], &leases, &[zeta, "repair", "check"], rest].concat())
     };
     assert_eq!(at_post(&["restart", "--unit", "k3s"]).status, 0);
     assert_eq!(at_post(&["read-only"]).status, 0);
@@ -80,6 +82,66 @@ fn the_session_at_a_post_may_what_the_policy_says_and_its_token_is_logged() {
     let shown = sandbox.ok(&["repair", "log"]);
     assert_eq!(shown.lines().count(), 6);
     assert!(shown.contains("refused  otto: restart of sshd.service, by agent otto-post1, token "));
+}
+
+#[test]
+fn the_lease_of_a_persona_without_a_supervisor_above_it_is_no_post() {
+    let sandbox = with_policy();
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    let check = ["repair", "check", "restart", "--unit", "k3s", "--persona", "otto"];
+    let with = |leases: &[&str]| {
+        let mut call = vec!["run", "--as", "mallory", "--"];
+        leases.iter().for_each(|lease| call.extend([zeta, "lease", "exec", lease, "--"]));
+        sandbox.zeta(&[&call[..], &[zeta], &check].concat())
+    };
+    for leases in [&["guard-post.otto"][..], &["guard-post-scheduler", "guard-post.otto"]] {
+        let refused = with(leases);
+        assert_eq!(refused.status, 3, "{refused:?}");
+        assert!(refused.err.contains("no supervisor of a guard post is seen"), "{refused:?}");
+    }
+    // A supervisor elsewhere is not the one above.
+    let mut other = sandbox.cmd(&["lease", "exec", "guard-post-2", "--", "sleep", "600"]);
+    let mut other = other.spawn().unwrap();
+    assert!(until(LIMIT, || sandbox.lock_exists("guard-post-2")));
+    assert_eq!(with(&["guard-post.otto"]).status, 3);
+    signal(other.id(), Signal::TERM);
+    wait(&mut other, LIMIT);
+    assert_eq!(with(&["guard-post-1", "guard-post.otto"]).status, 0);
+}
+
+/// A real supervisor and its agent, and beside it an agent that read the token.
+#[test]
+fn the_token_of_a_tick_counts_in_the_tick_alone() {
+    let guard = Guard::new(1, "").only("otto");
+    write(&guard.sandbox, "repair-policy.toml", POLICY);
+    let (zeta, at) = (env!("CARGO_BIN_EXE_zeta"), guard.vendors.display().to_string());
+    let check = format!("{zeta} repair check restart --unit k3s --persona otto");
+    // A child of an agent that has ended is below the supervisor, too.
+    let agent = format!(
+        "#!/bin/sh\ncd {at} || exit 99\n{check}; echo $? >inside\n\
+         (setsid sh -c '{check}; echo $? >orphan' &)\n\
+         i=0; while [ ! -e go ] && [ $i -lt 6000 ]; do sleep 0.01; i=$((i+1)); done\n"
+    );
+    write_program(&guard.agent(), &agent);
+    let post = guard.start(1);
+    let status = |name: &str| fs::read_to_string(guard.vendors.join(name)).unwrap_or_default();
+    assert!(until(LIMIT, || status("orphan").ends_with('\n')), "{}", guard.notes(1));
+    assert_eq!(
+        (status("inside").trim(), status("orphan").trim()),
+        ("0", "0"),
+        "{}",
+        guard.notes(1)
+    );
+    let shown = guard.sandbox.ok(&["lease", "show", "guard-post.otto", "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let token = shown["fencing_token"].to_string();
+    let call = ["repair", "check", "restart", "--unit", "k3s", "--token", &token];
+    let refused = guard.sandbox.refused(&[&call[..], &["--as", "otto"]].concat(), 3);
+    assert!(refused.err.contains("another session stands at a guard post"), "{refused:?}");
+    let beside = [&call[..], &["--as", "mallory", "--persona", "otto"]].concat();
+    guard.sandbox.refused(&beside, 3);
+    fs::write(guard.vendors.join("go"), "").unwrap();
+    assert_eq!(post.end(), 0);
 }
 
 #[test]
