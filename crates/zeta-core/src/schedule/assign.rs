@@ -391,7 +391,7 @@ impl<'p> Tick<'p> {
                     changes.extend(was.map(|was| Change::Left {
                         post: number,
                         persona: was.persona.clone(),
-                        why: self.why_left(was, is_new_turn),
+                        why: self.why_left(number, was, is_new_turn),
                     }));
                     let why = || if is_new_turn { Why::Turn } else { Why::Free };
                     changes.extend(is.map(|is| Change::Came {
@@ -415,9 +415,10 @@ impl<'p> Tick<'p> {
         }
     }
 
-    fn why_left(&self, was: &Post, is_new_turn: bool) -> Why {
+    fn why_left(&self, number: u32, was: &Post, is_new_turn: bool) -> Why {
         match self.persona(&was.persona) {
             None => Why::Policy,
+            Some(_) if number > self.policy.posts => Why::Policy,
             Some(_) => match self.why_not(was) {
                 Some(why) => why,
                 None if is_new_turn => Why::Turn,

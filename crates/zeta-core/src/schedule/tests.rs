@@ -306,6 +306,22 @@ fn a_model_that_rotates_changes_at_the_post_and_a_policy_that_changes_is_followe
 }
 
 #[test]
+fn a_post_that_the_policy_has_no_more_is_left_for_that_reason() {
+    let policy = policy(many(3), 3);
+    let before = tick(&policy, &State::default(), &[], 0).state;
+    let left = |posts| {
+        let after = tick(&Policy { posts, ..policy.clone() }, &before, &[], MINUTE_MS);
+        let left = after.changes.into_iter().filter_map(|change| match change {
+            Change::Left { post, why, .. } => Some((post, why)),
+            _ => None,
+        });
+        left.collect::<Vec<_>>()
+    };
+    assert_eq!(left(2), [(3, Why::Policy)]);
+    assert_eq!(left(3), []);
+}
+
+#[test]
 fn what_is_wrong_with_a_policy_is_named() {
     let mut bad = policy(many(2), 3);
     bad.floor = 4;

@@ -9,6 +9,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use zeta_core::name::Label;
@@ -74,7 +75,16 @@ impl Config {
     /// # Errors
     /// One that names the file, the line and what is wrong, if nothing can be planned with it.
     pub fn load(dir: &Path) -> Result<Config> {
-        let posts = posts::read(&dir.join(POSTS_FILE))?;
+        let path = dir.join(POSTS_FILE);
+        if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            let text = format!("there is no {POSTS_FILE} in {}", dir.display());
+            let hint = format!(
+                "write it, and a file for each persona into {PERSONAS_DIR}: \
+                 'zeta post --help' shows both"
+            );
+            return Err(Error::new(Kind::Unsafe, text).hint(hint));
+        }
+        let posts = posts::read(&path)?;
         let personas = personas::read_all(&dir.join(PERSONAS_DIR))?;
         let (list, places) = personas.iter().cloned().map(personas::Read::into_parts).unzip();
         let policy = Policy { personas: list, ..posts.policy };

@@ -124,3 +124,11 @@ fn a_persona_whose_agents_have_no_name_of_their_own_is_refused_with_its_file_and
         std::fs::remove_file(path).unwrap();
     }
 }
+
+#[test]
+fn a_directory_without_files_is_named_with_what_to_write() {
+    let dir = zeta_os::temp_dir::TempDir::new().unwrap();
+    let error = crate::config::Config::load(dir.path()).unwrap_err();
+    assert!(error.text.starts_with("there is no posts.toml in "), "{error}");
+    assert!(format!("{:?}", error.hints).contains("zeta post --help"), "{error:?}");
+}

@@ -152,7 +152,10 @@ fn reap_one(
 pub fn leftovers(store: &Store, config: &Config) -> Vec<Error> {
     let finding = |(place, mark): (Place, Mark)| match place.in_the_way(&mark) {
         Ok(Some(why)) => place.kept(&mark, &why),
-        Ok(None) => place.kept(&mark, "a post removes it after its next tick"),
+        Ok(None) => {
+            let why = format!("the worktree of {} has no persona any more", mark.persona);
+            Error::not_safe(&place.path, why).hint("a post removes it after its next tick")
+        }
         Err(error) => error,
     };
     left(store, config).into_iter().map(finding).collect()

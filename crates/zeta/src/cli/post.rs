@@ -37,6 +37,16 @@ order, and moves as little as it can.
 Exit status: 7 if fewer posts can be manned than must be, or if the files are broken; 3 if
 another scheduler works.
 
+The least that is needed, for one post and a program that asks for no harness:
+
+  posts.toml:            [posts]
+                         count = 1
+                         [lines.anthropic.tiers.high]
+                         program = \"claude\"
+                         arguments = [\"--print\", \"{prompt}\"]
+  personas.d/otto.toml:  lines = [\"anthropic\"]
+                         harnesses = [\"claude-code\"]
+
 Examples:
   zeta post plan                     # what the next tick would do; nothing is written
   zeta post plan --svg posts.svg     # the same as a drawing, with a week to come
@@ -192,7 +202,7 @@ impl Opened {
     fn show(&self, call: &Call, ticked: &Ticked, is_written: bool) -> Result<u8> {
         let (rows, floor) = (self.rows(&ticked.state), self.config.policy.floor);
         let object = report::ticked_json(&rows, floor, ticked, is_written);
-        let status = self.print(call, object, &rows)?;
+        let status = self.print(call, object, &rows, true)?;
         if !call.out.json {
             ticked.changes.iter().for_each(|one| call.out.note(&report::change_text(one)));
         }
@@ -200,13 +210,15 @@ impl Opened {
     }
 
     /// Prints the posts, and what is wrong: also that fewer are manned than must be.
-    fn print(&self, call: &Call, mut object: Object, rows: &[Row]) -> Result<u8> {
+    fn print(&self, call: &Call, mut object: Object, rows: &[Row], has_ticked: bool) -> Result<u8> {
         let floor = self.config.policy.floor;
         let manned = rows.iter().filter(|row| row.post.is_some()).count();
         let missed = (manned < floor as usize).then(|| {
-            let text = format!("{manned} posts are manned, and {floor} must be");
-            Error::new(Kind::Unsafe, text)
-                .hint("see why of each persona: zeta post explain PERSONA")
+            let text = format!("{manned} of {} posts are manned, and {floor} must be", rows.len());
+            Error::new(Kind::Unsafe, text).hint(match has_ticked {
+                true => "see why of each persona: zeta post explain PERSONA",
+                false => "no tick has decided yet who stands where: zeta post tick",
+            })
         });
         let findings: Vec<Error> = self.findings.iter().chain(&missed).cloned().collect();
         finding::add_errors(&mut object, &findings);
@@ -272,8 +284,12 @@ fn run_post(call: &Call) -> Result<u8> {
 fn run_list(call: &Call) -> Result<u8> {
     let args: Dirs = call.args()?;
     let mut opened = args.open(call)?;
+    let mut has_ticked = true;
     let state = match opened.store.read()? {
-        Found::Absent => State::default(),
+        Found::Absent => {
+            has_ticked = false;
+            State::default()
+        }
         Found::Read(read) => read.state,
         Found::Damaged(why) => {
             let text = format!("{}: {why}", opened.store.path().display());
@@ -286,7 +302,7 @@ fn run_list(call: &Call) -> Result<u8> {
     opened.findings.extend(worktree::leftovers(&opened.store, &opened.config));
     let mut object = Object::new();
     report::posts_json(&mut object, &rows, floor);
-    opened.print(call, object, &rows)
+    opened.print(call, object, &rows, has_ticked)
 }
 
 fn run_explain(call: &Call) -> Result<u8> {

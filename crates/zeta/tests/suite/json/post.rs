@@ -22,7 +22,9 @@ fn the_registry_of_the_zeta_project_from_its_plan_to_a_turn() {
     fs::create_dir(sandbox.dir.join("posts")).unwrap();
     let plan = call(&sandbox, &["plan"], 0);
     assert_eq!((&plan["written"], &plan["manned"]), (&false.into(), &3.into()), "{plan}");
-    assert_eq!(call(&sandbox, &["list"], 7)["manned"], 0, "a plan writes nothing");
+    let listed = call(&sandbox, &["list"], 7);
+    assert_eq!(listed["manned"], 0, "a plan writes nothing");
+    assert!(listed["findings"].to_string().contains("zeta post tick"), "{listed}");
     let ticked = call(&sandbox, &["tick"], 0);
     assert_eq!(ticked["written"], true);
     assert_eq!(ticked["posts"], plan["posts"]);
@@ -56,7 +58,8 @@ fn what_cannot_be_planned_is_refused_by_name() {
     let at = dir.to_str().unwrap().to_owned();
     let verb =
         |verb, status| check(&sandbox, &["post", verb, "--config", &at, "--dir", &at], status);
-    verb("plan", 7);
+    let message = verb("plan", 7)["message"].to_string();
+    assert!(message.contains("there is no posts.toml in "), "{message}");
     write_posts(&dir, "[posts]\ncuont = 3\n", "");
     let message = verb("tick", 7)["message"].to_string();
     assert!(message.contains("posts.toml:2: unknown field `cuont`"), "{message}");
