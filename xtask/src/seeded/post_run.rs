@@ -2,7 +2,7 @@
 
 use super::bugs::{Bug, bug};
 
-const RUN: &str = "crates/zeta-posts/src/run/mod.rs";
+const AGENT_TICK: &str = "crates/zeta-posts/src/run/agent_tick.rs";
 const WORK: &str = "crates/zeta-posts/src/run/work.rs";
 const WORKTREE: &str = "crates/zeta-posts/src/run/worktree.rs";
 const ADVERT: &str = "crates/zeta-posts/src/run/advert.rs";
@@ -15,7 +15,7 @@ const PLACE_TESTS: &[&str] = &["-p", "zeta", "--test", "suite", "post::place::"]
 pub const BUGS: [Bug; 9] = [
     bug(
         "a persona that works elsewhere has failed",
-        RUN,
+        AGENT_TICK,
         "(false, command::BUSY) => Went::Busy,",
         "(false, command::BUSY) => Went::NotBegun,",
         RUN_TESTS,
@@ -36,7 +36,7 @@ pub const BUGS: [Bug; 9] = [
     ),
     bug(
         "a tick that hangs went well",
-        RUN,
+        AGENT_TICK,
         "Some(Cut::Time) => End::TimedOut,",
         "Some(Cut::Time) => End::Status(0),",
         TICK_TESTS,
