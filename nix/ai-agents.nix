@@ -4,8 +4,6 @@
 
 let
   cfg = config.zeta.aiAgents;
-  inherit (lib) types;
-  option = type: default: description: lib.mkOption { inherit type default description; };
 
   agents = {
     otto = { line = "anthropic"; harness = "claude-code"; binary = "claude"; args = [ "--print" ]; };
@@ -26,19 +24,7 @@ in
 {
   imports = [ ./guard-posts.nix ];
 
-  options.zeta.aiAgents = {
-    package = lib.mkOption {
-      type = types.package;
-      description = "The package that contains bin/zeta.";
-    };
-    user = option types.str "zeta" "The user whom the agents run as.";
-    group = option types.str "users" "The group of that user.";
-    home = option types.str "/home/zeta" "The home of that user.";
-    tickIntervalSec = option types.ints.positive 60 "Seconds from one tick to the next.";
-    memoryMax = option types.str "4G" "The most memory of one tick.";
-    cpuQuota = option types.str "200%" "The most CPU time of one tick, in percent of one core.";
-    restartSec = option types.ints.positive 30
-      "After how many seconds a supervisor that failed is started again.";
+  options.zeta.aiAgents = import ./agent-options.nix { inherit lib; } // {
     enable = lib.mapAttrs (name: agent: lib.mkEnableOption "${name}, with ${agent.binary}") agents;
   };
 

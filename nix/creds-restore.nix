@@ -6,6 +6,7 @@
 
 let
   cfg = config.zeta.credsRestore;
+  hardening = import ./hardening.nix;
 
   # Words that systemd uses unchanged: it quotes, expands and splits nothing in them.
   path = lib.types.strMatching "/[A-Za-z0-9_./:@+-]*";
@@ -135,7 +136,8 @@ in
         "zeta-node-register.service"
       ];
       unitConfig.RequiresMountsFor = [ (dirOf cfg.blobPath) ];
-      serviceConfig = {
+      # It writes in the homes of people, so ProtectHome does not hold.
+      serviceConfig = removeAttrs hardening [ "ProtectHome" ] // {
         Type = "oneshot";
         RemainAfterExit = true;
         ExecStart =
@@ -149,9 +151,6 @@ in
         LimitCORE = "0";
 
         CapabilityBoundingSet = "CAP_SETUID CAP_SETGID CAP_KILL";
-        AmbientCapabilities = "";
-        NoNewPrivileges = true;
-        ProtectSystem = "strict";
         ReadWritePaths = [
           "/etc/zeta"
           "-/etc/ssh"
@@ -163,25 +162,11 @@ in
         ] ++ lib.optional (!inHomes) "-${cfg.home}";
         ProtectProc = "invisible";
         PrivateTmp = true;
-        PrivateDevices = true;
         PrivateNetwork = true;
         PrivateIPC = true;
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        LockPersonality = true;
         MemoryDenyWriteExecute = true;
-        RemoveIPC = true;
         RestrictAddressFamilies = "AF_UNIX";
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        RestrictSUIDSGID = true;
-        SystemCallArchitectures = "native";
-        SystemCallFilter = [ "@system-service" "~@privileged @resources" "@setuid" ];
-        SystemCallErrorNumber = "EPERM";
+        SystemCallFilter = hardening.SystemCallFilter ++ [ "@setuid" ];
       } // lib.optionalAttrs (cfg.passphraseCredential != null) {
         LoadCredentialEncrypted = "zeta-creds-passphrase:${cfg.passphraseCredential}";
       };
