@@ -16,7 +16,7 @@ const REPAIR_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "repair::"];
 const LOG_TESTS: &[&str] = &["-p", "zeta-posts", "--lib", "repair::log::"];
 
 /// All bugs.
-pub const BUGS: [Bug; 29] = [
+pub const BUGS: [Bug; 30] = [
     bug(
         "a persona that stands is taken for a free post again",
         ASSIGN,
@@ -149,6 +149,13 @@ pub const BUGS: [Bug; 29] = [
         "(at + 1) % policy.personas.len().max(1)",
         "at % policy.personas.len().max(1)",
         YEAR,
+    ),
+    bug(
+        "a lease without a supervisor of a post above it may repair",
+        REPAIR,
+        "Who::NoTick(_) => rules.needs_post.then(|| Refusal::NoTick(name())),",
+        "Who::NoTick(_) => None,",
+        REPAIR_TESTS,
     ),
     bug(
         "a grant never ends",

@@ -315,24 +315,34 @@ impl Place {
             let changed = [&SEES_ALL[..], &STATUS].concat();
             let changed = git_says(&self.path, &changed)?.lines().count();
             if changed > 0 {
-                return Ok(Some(format!("it has {changed} uncommitted files")));
+                return Ok(Some(format!(
+                    "it has {}",
+                    number_of(changed as u64, "uncommitted file")
+                )));
             }
             let unseen = self.unseen()?;
             if unseen > 0 {
-                return Ok(Some(format!("it has {unseen} files whose changes git does not see")));
+                let files = number_of(unseen as u64, "file");
+                return Ok(Some(format!("it has {files} whose changes git does not see")));
             }
             if !git_finds(&self.path, &["symbolic-ref", "--quiet", "HEAD"])? {
                 let commits = ["HEAD", "--not", "--branches", "--remotes", "--tags"];
                 match count(&self.path, &commits)? {
                     0 => {}
-                    commits => return Ok(Some(format!("it has {commits} commits on no branch"))),
+                    own => {
+                        let own = number_of(own, "commit");
+                        return Ok(Some(format!("it has {own} on no branch")));
+                    }
                 }
             }
         }
         let Some(tip) = self.tip(repository)? else { return Ok(None) };
         Ok(match self.own_commits(repository, &tip)? {
             0 => None,
-            commits => Some(format!("{commits} commits of {} are on no other branch", self.branch)),
+            own => {
+                let own = number_of(own, "commit");
+                Some(format!("it has {own} of {} on no other branch", self.branch))
+            }
         })
     }
 
@@ -461,6 +471,12 @@ fn git_says_with(dir: &Path, args: &[&str], variable: Option<Variable<'_>>) -> R
     let said = said.lines().collect::<Vec<_>>().join(", ");
     let text = format!("git {} in {}: {said}", args.join(" "), dir.display());
     Err(Error::new(Kind::Fault, text))
+}
+
+/// A number of things as a person reads it: `1 commit`, `2 commits`.
+fn number_of(count: u64, one: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{ending}")
 }
 
 /// Counts the commits of a range.

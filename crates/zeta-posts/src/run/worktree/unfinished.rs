@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use zeta_os::error::Result;
 
-use super::{Place, SEES_ALL, STATUS, cannot, git_says, git_says_with};
+use super::{Place, SEES_ALL, STATUS, cannot, git_says, git_says_with, number_of};
 
 /// What is at the path of a worktree that was not made to its end.
 pub(super) enum Remains {
@@ -51,8 +51,8 @@ impl Place {
         Ok(match self.others()? {
             0 => Remains::Part,
             others => {
-                let text = format!("it is not whole, and {others} files in it are not git's own");
-                Remains::Kept(text)
+                let files = number_of(others as u64, "file");
+                Remains::Kept(format!("it is not whole, and has {files} that git did not make"))
             }
         })
     }

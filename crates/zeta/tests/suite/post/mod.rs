@@ -106,14 +106,21 @@ impl Guard {
                 "[lines.{line}.tiers.high]\nprogram = {agent:?}\narguments = {arguments}\n"
             );
         }
-        fs::write(self.config.join("posts.toml"), text + more).unwrap();
+        self.replace(&self.config.join("posts.toml"), &(text + more));
     }
 
     /// Writes the file of a persona.
     pub(super) fn write_persona(&self, persona: &str, lines: &str, more: &str) {
         let lines: Vec<&str> = lines.split(' ').collect();
         let text = format!("lines = {lines:?}\nharnesses = [\"cli\"]\n{more}\n");
-        fs::write(self.config.join(format!("personas.d/{persona}.toml")), text).unwrap();
+        self.replace(&self.config.join(format!("personas.d/{persona}.toml")), &text);
+    }
+
+    /// Replaces a file as editors do: a post that runs reads the old one or the new one, no half.
+    fn replace(&self, path: &Path, text: &str) {
+        let new = self.sandbox.dir.join("new.toml");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, path).unwrap();
     }
 
     /// Takes a persona out of the policy.

@@ -121,12 +121,12 @@ fn uncommitted_work_and_own_commits_are_kept_and_named_until_they_are_elsewhere(
     let path = repo.worktree("otto");
     fs::write(path.join("work"), "half\n").unwrap();
     repo.replace("otto", "vera");
-    let named = "the worktree of otto is kept: it has 1 uncommitted files";
+    let named = "the worktree of otto is kept: it has 1 uncommitted file";
     assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
     assert!(repo.findings().contains(named), "{}", repo.findings());
     assert_eq!(fs::read_to_string(path.join("work")).unwrap(), "half\n");
     repo.commit(&path, "work of otto");
-    let named = "1 commits of guard-post/otto are on no other branch";
+    let named = "it has 1 commit of guard-post/otto on no other branch";
     assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
     assert!(repo.findings().contains(named) && path.exists());
     assert_eq!(repo.guard.notes(1).matches(named).count(), 1, "{}", repo.guard.notes(1));
@@ -135,7 +135,7 @@ fn uncommitted_work_and_own_commits_are_kept_and_named_until_they_are_elsewhere(
     fs::write(path.join("more"), "").unwrap();
     repo.commit(&path, "detached");
     repo.git(&repo.path, &["merge", "-q", "--ff-only", "guard-post/otto"]);
-    let named = "it has 1 commits on no branch";
+    let named = "it has 1 commit on no branch";
     assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
     repo.git(&path, &["checkout", "-q", "guard-post/otto"]);
     assert!(until(LIMIT, || !path.exists()), "{}", repo.guard.notes(1));
@@ -153,14 +153,14 @@ fn work_that_git_is_told_not_to_look_at_is_kept_and_named() {
     repo.git(&repo.path, &["config", "status.showUntrackedFiles", "no"]);
     fs::write(path.join("unsaved"), "work\n").unwrap();
     repo.replace("otto", "vera");
-    let named = "the worktree of otto is kept: it has 1 uncommitted files";
+    let named = "the worktree of otto is kept: it has 1 uncommitted file";
     assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
     for bit in ["skip-worktree", "assume-unchanged"] {
         // It is looked at after each tick: the bit is there before the work is.
         repo.git(&path, &["update-index", &format!("--{bit}"), "file"]);
         fs::write(path.join("file"), "two\n").unwrap();
         let _ = fs::remove_file(path.join("unsaved"));
-        let named = "it has 1 files whose changes git does not see";
+        let named = "it has 1 file whose changes git does not see";
         assert!(until(LIMIT, || repo.findings().contains(named)), "{}", repo.findings());
         repo.guard.wait_for("end a vera 1 0", repo.guard.count("end a vera 1 0") + 2);
         assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "two\n");
@@ -259,7 +259,7 @@ fn what_a_cut_left_is_removed_only_if_zeta_made_it_and_nobody_worked_there() {
     repo.guard.write_persona("otto", "a", "");
     repo.guard.remove_persona("vera");
     let post = repo.guard.start(1);
-    let named = "it is not whole, and 1 files in it are not git's own";
+    let named = "it is not whole, and has 1 file that git did not make";
     assert!(until(LIMIT, || repo.guard.notes(1).contains(named)), "{}", repo.guard.notes(1));
     assert_eq!(fs::read_to_string(path.join("precious")).unwrap(), "y");
     fs::remove_file(path.join("precious")).unwrap();
