@@ -219,9 +219,13 @@ impl Gated {
         if len == 0 {
             return Ok(Ok(child));
         }
-        let ended = child.wait()?;
-        let errno = Errno::from_raw_os_error(i32::from_ne_bytes(raw));
-        Ok(Err((ended.status(), Error::fault("cannot run", Path::new(&command), errno))))
+        let (mut status, mut errno) =
+            (child.wait()?.status(), Errno::from_raw_os_error(i32::from_ne_bytes(raw)));
+        // The search says EACCES, too, if one directory of PATH was closed and no other had it.
+        if errno == Errno::ACCESS && !is_anywhere(&command) {
+            (status, errno) = (127, Errno::NOENT);
+        }
+        Ok(Err((status, Error::fault("cannot run", Path::new(&command), errno))))
     }
 
     /// Closes the gate: the child ends without having done anything.
@@ -230,6 +234,15 @@ impl Gated {
         drop(gate);
         let _ = child.wait();
     }
+}
+
+/// Returns whether a command is there, as far as this user can see: at its path, or in `PATH`.
+fn is_anywhere(command: &OsStr) -> bool {
+    if command.as_bytes().contains(&b'/') {
+        return true;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(command).symlink_metadata().is_ok())
 }
 
 impl Child {

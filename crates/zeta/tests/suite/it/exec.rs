@@ -1,10 +1,11 @@
 //! What a wrapper makes of the command that it starts, and of its stdout.
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, run};
+use crate::support::{Sandbox, is_root, run};
 
 #[test]
 fn a_script_that_names_no_shell_runs_with_sh() {
@@ -22,6 +23,30 @@ fn a_script_that_names_no_shell_runs_with_sh() {
     let out = sandbox.zeta(&["lease", "exec", "job", "--", script.to_str().unwrap()]);
     assert_eq!(out.status, 126, "{out:?}");
     assert_eq!(sandbox.zeta(&["lease", "exec", "job", "--", "no-such-tool"]).status, 127);
+}
+
+/// Such a `PATH` has a user who kept that of root.
+#[test]
+fn a_closed_directory_in_path_does_not_change_the_status_of_a_command_that_is_not_there() {
+    let sandbox = Sandbox::new();
+    let place = sandbox.dir.join("place");
+    let closed = place.join("closed");
+    std::fs::create_dir_all(&closed).unwrap();
+    std::fs::write(place.join("no-program"), "").unwrap();
+    for (dir, mode) in [(&*sandbox.dir, 0o755), (&place, 0o1777), (&closed, 0o000)] {
+        std::fs::set_permissions(dir, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let path = format!("{}:{}:/usr/bin:/bin", closed.display(), place.display());
+    for (name, status) in [("no-such-tool", 127), ("no-program", 126)] {
+        let mut command = sandbox.cmd(&["lease", "exec", "job", "--", name]);
+        command.env("PATH", &path).env("HOME", &place).env("ZETA_STATE_DIR", place.join("tree"));
+        if is_root() {
+            command.uid(65533);
+        }
+        let out = run(&mut command);
+        assert_eq!(out.status, status, "{out:?}");
+    }
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
 }
 
 /// Stdout is the command's, so errors of the wrapper stand on stderr, as objects with `--json`.
