@@ -14,7 +14,7 @@ export function startPointer(timeline) {
   const place = (event) => ({ x: event.offsetX, y: event.offsetY });
   const inStrip = ({ y }) => y > box.clientHeight - STRIP;
   const stripUs = (x) => {
-    const { from, to } = timeline.strip;
+    const { first: from, last: to } = scale;
     return from + ((x - scale.left) / scale.width) * (to - from);
   };
 

@@ -1,5 +1,7 @@
 //! The timeline: who held what, moved by wheel, drag, keys and buttons, and said in words.
 
+use std::time::Duration;
+
 use super::live::wait_row;
 use super::{Shown, shown_of};
 use crate::support::{Sandbox, test_name};
@@ -308,5 +310,30 @@ fn two_fingers_zoom_and_one_that_stays_does_nothing() {
     drawn(&mut page);
     assert_eq!(range(&mut page), zoomed);
     assert!(!page.eval("document.querySelector('#details').open").as_bool().unwrap());
+    page.end_clean();
+}
+
+/// The clicks come after the edge of now moved by a pixel, and before that is drawn.
+#[test]
+fn a_click_on_the_strip_needs_no_frame() {
+    let sandbox = with_history();
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    page.until(&format!("{PAINTED} > 500"));
+    let before = range(&mut page);
+    page.press("4");
+    ["+"; 6].iter().for_each(|key| page.press(key));
+    page.until(&format!("document.querySelector('#timeline-range').innerText !== '{before}'"));
+    let place = page.eval(
+        "(() => { const box = document.querySelector('#lanes').getBoundingClientRect();
+         window.requestAnimationFrame = () => 0;
+         return [box.x, box.bottom]; })()",
+    );
+    let side = |at: usize| place[at].as_f64().unwrap();
+    for _ in 0..30 {
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            page.browser.mouse(kind, side(0) + 175.0, side(1) - 15.0).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     page.end_clean();
 }
