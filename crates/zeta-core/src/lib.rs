@@ -28,6 +28,7 @@
 //! 23. [`cluster`]: the same across machines that share a store.
 //! 24. [`schedule`]: which persona stands at which guard post of a node.
 //! 25. [`repair`]: what a persona may repair.
+//! 28. [`signature`]: which agent signed a commit.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -52,6 +53,7 @@ pub mod repair;
 pub mod schedule;
 pub mod shell;
 pub mod signal;
+pub mod signature;
 pub mod sum;
 pub mod terminal;
 pub mod time;

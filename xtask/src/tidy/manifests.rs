@@ -6,13 +6,14 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 12] = [
+const PACKAGES: [(&str, &[&str]); 13] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
     ("zeta-bus", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-registration", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-creds", &["zeta-core", "zeta-os"]),
+    ("zeta-signature", &["zeta-core", "zeta-os"]),
     ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-tui", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-web", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
@@ -32,6 +33,7 @@ const PACKAGES: [(&str, &[&str]); 12] = [
             "zeta-web",
             "zeta-cluster",
             "zeta-posts",
+            "zeta-signature",
         ],
     ),
 ];
