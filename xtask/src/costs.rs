@@ -20,8 +20,8 @@ const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
 
 /// The verbs, and what is done before each: `L` acquires the lease, `F` acquires and releases it;
 /// `C` and `E` do the same with a claim; `H` begins five sessions of an agent tool with two claims
-/// each; `M` (the last one) takes many other leases.
-const VERBS: [(&str, char); 19] = [
+/// each; `G` writes a message with a block; `M` (the last one) takes many other leases.
+const VERBS: [(&str, char); 20] = [
     ("--version", '-'),
     ("lease acquire job", 'F'),
     ("lease renew job --token T", 'L'),
@@ -40,12 +40,18 @@ const VERBS: [(&str, char); 19] = [
     ("claim release B-1 --token T", 'C'),
     ("hook run claude before-tool", 'H'),
     ("hook run claude after-tool", 'H'),
+    ("signature check T", 'G'),
     ("status", 'M'),
 ];
 /// How many sessions with hooks live when a hook is counted, and how many claims each of them has.
 const SESSIONS: [usize; 2] = [5, 2];
 /// How many leases are held when `status` is counted.
 const MANY: usize = 400;
+
+/// A message with a block.
+const SIGNED: &str = "feat: a\n\nAgency-Signature-Version: 1\nAgent: Otto\nAgent-Runtime: x\n\
+    Agent-Model: x\nCredential-Identity: x\nCredential-Mode: shared\nHuman-Review: none\n\
+    Human-Review-Evidence: none\nAction-Mode: supervised\nTask: none\n";
 
 /// The counts of one verb; `None` where the tool that counts is missing.
 type Counts = [Option<u64>; 3];
@@ -231,6 +237,11 @@ impl Stage {
         if before == 'F' {
             let release = words(&format!("lease release job --token {token}"));
             run::answer(self.call(&[], &release)).context("cannot release the lease")?;
+        }
+        if before == 'G' {
+            let message = self.dir.join("message");
+            fs::write(&message, SIGNED)?;
+            token = message.to_string_lossy().into_owned();
         }
         let taken = self.dir.join("many-are-taken");
         if before == 'M' && !taken.exists() {

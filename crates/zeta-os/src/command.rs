@@ -256,6 +256,18 @@ impl Program {
         }
     }
 
+    /// Waits for its end, and returns how it ended.
+    ///
+    /// # Errors
+    /// [`Errno::TIMEDOUT`] if it does not end before the deadline.
+    pub fn end(&mut self, until: Instant) -> Result<ExitStatus, Errno> {
+        self.input = None;
+        let end = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        wait_for(&[Some((end.as_fd(), PollFlags::IN))], until)?;
+        let status = self.child.wait();
+        status.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::CHILD))
+    }
+
     /// Closes its standard input, so that it reads the end.
     pub fn close_input(&mut self) {
         self.input = None;
@@ -426,6 +438,17 @@ mod tests {
         program.close_input();
         assert_eq!(program.write_all(b"two", later), Err(Errno::PIPE));
         assert_eq!(program.read(&mut part, later), Ok(0));
+        assert!(program.end(later).unwrap().success());
+    }
+
+    #[test]
+    fn the_end_of_a_program_is_waited_for_until_a_deadline() {
+        let later = Instant::now() + LONG;
+        let mut program = Program::start(&mut sh("exit 3")).unwrap();
+        assert_eq!(program.end(later).unwrap().code(), Some(3));
+        let mut program = Program::start(&mut sh("exec sleep 600")).unwrap();
+        let soon = Instant::now() + Duration::from_millis(30);
+        assert_eq!(program.end(soon).unwrap_err(), Errno::TIMEDOUT);
     }
 
     #[test]

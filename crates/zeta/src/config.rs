@@ -3,6 +3,8 @@
 //! A file that does not exist costs one failing open. The variables `ZETA_*` and the flags take
 //! precedence over the files; `environment` applies them.
 
+mod signature;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -12,10 +14,13 @@ use serde::Deserialize;
 use zeta_core::hook::mail::MailRule;
 use zeta_core::hook::{Rule, Rules};
 use zeta_core::name::Label;
+use zeta_core::signature::Key;
 use zeta_core::time::{TimeError, parse_duration, parse_ttl};
 
 use zeta_cluster::{AddressError, Follow, Monitors, Servers};
 use zeta_os::error::{Error, Kind, Result};
+
+pub use self::signature::Signature;
 
 /// The machine's file.
 pub const SYSTEM_FILE: &str = "/etc/zeta/config.toml";
@@ -24,7 +29,7 @@ pub const USER_FILE: &str = "zeta/config.toml";
 /// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 27] = [
     "state_dir",
     "node",
     "agent",
@@ -44,6 +49,14 @@ const KEYS: [&str; 19] = [
     "cluster_ca",
     "cluster_cert",
     "cluster_key",
+    "signature_repository",
+    "signature_branch",
+    "signature_runtime",
+    "signature_model",
+    "signature_identity",
+    "signature_credential_mode",
+    "signature_action_mode",
+    "signature_co_authors",
 ];
 
 /// The values of the files, checked.
@@ -87,6 +100,8 @@ pub struct Config {
     pub cluster_cert: Option<PathBuf>,
     /// The key of that certificate.
     pub cluster_key: Option<PathBuf>,
+    /// What is about signed commits.
+    pub signature: Signature,
 }
 
 /// Among which processes a lease has one holder.
@@ -132,6 +147,14 @@ struct Raw {
     cluster_follow: Option<toml::Spanned<String>>,
     lease_scope: Option<toml::Spanned<String>>,
     claim_scope: Option<toml::Spanned<String>>,
+    signature_repository: Option<toml::Spanned<String>>,
+    signature_branch: Option<toml::Spanned<String>>,
+    signature_runtime: Option<toml::Spanned<String>>,
+    signature_model: Option<toml::Spanned<String>>,
+    signature_identity: Option<toml::Spanned<String>>,
+    signature_credential_mode: Option<toml::Spanned<String>>,
+    signature_action_mode: Option<toml::Spanned<String>>,
+    signature_co_authors: Option<toml::Spanned<String>>,
 }
 
 impl Config {
@@ -189,6 +212,7 @@ impl Config {
             cluster_follow: self.cluster_follow.or(below.cluster_follow),
             lease_scope: self.lease_scope.or(below.lease_scope),
             claim_scope: self.claim_scope.or(below.claim_scope),
+            signature: self.signature.over(below.signature),
         }
     }
 
@@ -286,6 +310,26 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
     let follow = |v: toml::Spanned<String>| {
         v.get_ref().parse().map_err(|e| wrong_word("cluster_follow", v.span(), v.get_ref(), e))
     };
+    let checked = |key: &str,
+                   value: Option<toml::Spanned<String>>,
+                   check: &dyn Fn(&str) -> std::result::Result<String, String>| {
+        let wrong =
+            |v: &toml::Spanned<String>, e: String| wrong_word(key, v.span(), v.get_ref(), &e);
+        value.map(|v| check(v.get_ref()).map_err(|e| wrong(&v, e))).transpose()
+    };
+    let word = |key| move |value: &str| signature::word_of(key, value);
+    let (mode, action) = (raw.signature_credential_mode, raw.signature_action_mode);
+    let text = |value: Option<toml::Spanned<String>>| value.map(toml::Spanned::into_inner);
+    let signature = Signature {
+        repository: absolute("signature_repository", raw.signature_repository)?,
+        branch: text(raw.signature_branch),
+        runtime: text(raw.signature_runtime),
+        model: text(raw.signature_model),
+        identity: text(raw.signature_identity),
+        credential_mode: checked("signature_credential_mode", mode, &word(Key::CredentialMode))?,
+        action_mode: checked("signature_action_mode", action, &word(Key::ActionMode))?,
+        co_authors: checked("signature_co_authors", raw.signature_co_authors, &signature::rows_of)?,
+    };
     Ok(Config {
         state_dir: absolute("state_dir", raw.state_dir)?,
         node: label("node", raw.node)?,
@@ -306,6 +350,7 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         cluster_follow: raw.cluster_follow.map(follow).transpose()?,
         lease_scope: scope("lease_scope", raw.lease_scope)?,
         claim_scope: scope("claim_scope", raw.claim_scope)?,
+        signature,
     })
 }
 
@@ -403,6 +448,9 @@ mod tests {
             ("cluster_dir = \"x\"", ["/c.toml:1", "cluster_dir", "absolute"]),
             ("cluster_follow = \"a b\"", ["/c.toml:1", "cluster_follow", "records"]),
             ("cluster_key = \"x\"", ["/c.toml:1", "cluster_key", "absolute"]),
+            ("signature_repository = \"x\"", ["/c.toml:1", "signature_repository", "absolute"]),
+            ("signature_action_mode = \"x\"", ["/c.toml:1", "action_mode", "supervised"]),
+            ("signature_co_authors = \"x\"", ["/c.toml:1", "signature_co_authors", "address"]),
             ("node = \"a\"\nnode = \"b\"", ["/c.toml:2", "duplicate", ""]),
         ] {
             let message = message(text);

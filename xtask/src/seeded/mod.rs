@@ -13,6 +13,7 @@ mod mail;
 mod mcp;
 mod post_run;
 mod posts;
+mod signature;
 mod trust;
 mod units;
 mod view;
@@ -43,6 +44,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .chain(&history::BUGS)
         .chain(&mcp::BUGS)
         .chain(&posts::BUGS)
+        .chain(&signature::BUGS)
         .chain(&units::BUGS)
         .chain(&post_run::BUGS)
         .chain(&web::BUGS)

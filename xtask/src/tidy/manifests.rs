@@ -49,6 +49,7 @@ const HEAVY: [(&str, &[&str]); 17] = [
             "zeta-registration",
             "zeta-creds",
             "zeta-posts",
+            "zeta-signature",
             "zeta-web",
             "zeta",
         ],

@@ -43,6 +43,7 @@ mod record;
 mod repair;
 mod run;
 mod schema;
+mod signature;
 mod status;
 mod unit;
 mod usage;
@@ -146,6 +147,7 @@ const NOUNS: &[Noun] = &[
     cluster::NOUN,
     post::NOUN,
     repair::NOUN,
+    signature::NOUN,
     unit::NOUN,
     creds::NOUN,
     clean::NOUN,

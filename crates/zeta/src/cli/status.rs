@@ -63,6 +63,8 @@ fn run(call: &Call) -> Result<u8> {
         return waiting(call, &status::waiting::find(&view, &ctx)?);
     }
     view.unread = zeta_bus::messages::inbox::counts(&ctx.bus_dir);
+    let (signed, signed_text) = super::signature::of_status(&call.config()?.signature).unzip();
+    view.signed = signed;
     let mut printed = Ok(());
     let emit = |piece: &str| {
         if printed.is_ok() {
@@ -73,7 +75,11 @@ fn run(call: &Call) -> Result<u8> {
         true => json::write(&view, &ctx, emit),
         false => screen(args.all).write(&view, &ctx, emit),
     }
-    printed.map(|()| 0)
+    printed?;
+    match signed_text.filter(|_| !call.out.json) {
+        Some(text) => print(&text).map(|()| 0),
+        None => Ok(0),
+    }
 }
 
 /// Prints the agents that wait for a person. That there is none is an answer, too.

@@ -157,6 +157,15 @@ impl Sandbox {
             let (status, said) = self.sh(made, "", LIMIT);
             assert_eq!(status, 0, "{said}");
         }
+        if path.contains("zeta signature") {
+            // git is a real one here, with a repository of two branches and a tag.
+            let made = "rm bin/git; rm -r .git; git init -q -b main && git config user.name a && \
+                        git config user.email a@b && git commit -q --allow-empty -m a && \
+                        git tag v1 && git branch topic && git clone -q . shop && \
+                        git update-ref refs/remotes/origin/main HEAD";
+            let (status, said) = self.sh(made, "", LIMIT);
+            assert_eq!(status, 0, "{said}");
+        }
         if path.contains("zeta post") {
             let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/guard-posts");
             let made = format!("mkdir -p .config/zeta && cp -r {registry}/. .config/zeta/");

@@ -30,6 +30,7 @@ mod post;
 mod repair;
 mod scene;
 mod screen;
+mod signature;
 mod status;
 mod support;
 mod torture;

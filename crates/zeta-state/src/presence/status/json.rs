@@ -50,6 +50,9 @@ pub fn write(view: &StatusView, ctx: &Context, mut emit: impl FnMut(&str) + Send
     end.objects("unread", &view.unread, |object, (agent, messages)| {
         object.text("agent", agent).number("messages", *messages as u64);
     });
+    if let Some(signed) = &view.signed {
+        end.raw("signed_commits", &signed.done());
+    }
     findings(&mut end, &view.findings);
     let end = end.done();
     emit(&format!("],{}\n", end.strip_prefix('{').unwrap_or(&end)));

@@ -22,6 +22,7 @@ use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::cluster::card::Copied;
 use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::hook::waiting::Waiting;
+use zeta_core::json::Object;
 use zeta_core::layout;
 use zeta_core::name::Label;
 use zeta_core::presence::{Beat, Judgement};
@@ -161,6 +162,8 @@ pub struct StatusView {
     /// The number of unread messages of agents that have some. The bus knows it, and the caller
     /// asks it.
     pub unread: BTreeMap<String, usize>,
+    /// What the history of a repository says about agents, if the caller looked at one.
+    pub signed: Option<Object>,
     /// The findings about the tree as a whole.
     pub findings: Vec<Finding>,
     opened: Option<(Tree, Nodes)>,
@@ -176,6 +179,7 @@ pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
         is_own: true,
         host_name: host::read_line("/proc/sys/kernel/hostname").unwrap_or_default(),
         unread: BTreeMap::new(),
+        signed: None,
         findings: Vec::new(),
         opened: None,
         names: Vec::new(),

@@ -1,0 +1,240 @@
+//! The hooks of a repository: `prepare-commit-msg` adds the block of an agent, and `commit-msg`
+//! checks a message.
+//!
+//! A hook that was there is renamed to `NAME.before-zeta`, and runs first. Each step is one rename,
+//! so that a process that is killed in between leaves what the next install or uninstall goes on
+//! with.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use zeta_core::shell::quote_word;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::read_plain;
+use zeta_os::{git, temp_file};
+
+/// The second line of a hook of zeta's.
+const MARK: &str = "# zeta signature hook 1: 'zeta signature uninstall-hook' removes it.";
+/// What every version of that line begins with.
+const MARK_BEGIN: &str = "# zeta signature hook ";
+/// What the name of a hook that was there ends with.
+const BEFORE: &str = ".before-zeta";
+/// Most bytes of a hook that are looked at.
+const HOOK_MAX: u64 = 1 << 20;
+
+/// A hook of git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// It adds the block.
+    Add,
+    /// It checks a message.
+    Check,
+}
+
+impl Hook {
+    /// Both.
+    pub const ALL: [Hook; 2] = [Hook::Add, Hook::Check];
+
+    /// The name of its file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Hook::Add => "prepare-commit-msg",
+            Hook::Check => "commit-msg",
+        }
+    }
+
+    /// The word on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Hook::Add => "add",
+            Hook::Check => "check",
+        }
+    }
+
+    /// The script. Only a verdict stops a commit: a fault of zeta's, or a zeta that is gone, does
+    /// not.
+    fn script(self, program: &Path) -> String {
+        let program = program.display().to_string();
+        let call = match self {
+            Hook::Add => "write --hook --into \"$1\"",
+            Hook::Check => "check --hook \"$1\"",
+        };
+        format!(
+            "#!/bin/sh\n{MARK}\n\
+             before=\"$0{BEFORE}\"\n\
+             if [ -x \"$before\" ]; then \"$before\" \"$@\" || exit; fi\n\
+             zeta={}\n\
+             [ -x \"$zeta\" ] || zeta=zeta\n\
+             \"$zeta\" signature {call}\n\
+             [ $? -ne 1 ]\n",
+            quote_word(&program)
+        )
+    }
+}
+
+/// What a call did with one hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The hook.
+    pub hook: Hook,
+    /// Its file.
+    pub file: PathBuf,
+    /// What was done.
+    pub outcome: Outcome,
+    /// Another hook runs before this one, or stands in its place.
+    pub has_other: bool,
+}
+
+/// What was done with a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was written.
+    Installed,
+    /// It was removed; one that was there before has its place again.
+    Uninstalled,
+    /// It was as it has to be.
+    Unchanged,
+}
+
+impl Outcome {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Installed => "installed",
+            Outcome::Uninstalled => "uninstalled",
+            Outcome::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// Finds the directory of the hooks of a repository, or takes the one that the caller names.
+///
+/// # Errors
+/// There is no repository. A setting leads to a directory outside of its `.git`, which may be that
+/// of many repositories or a part of the sources, and the caller does not name it.
+pub fn directory(dir: &Path, named: Option<&Path>) -> Result<PathBuf> {
+    let said = |args: &[&str]| -> Result<PathBuf> {
+        let mut said = git::answer(dir, args)?;
+        while said.last() == Some(&b'\n') {
+            said.pop();
+        }
+        use std::os::unix::ffi::OsStringExt as _;
+        Ok(dir.join(std::ffi::OsString::from_vec(said)))
+    };
+    let hooks = said(&["rev-parse", "--git-path", "hooks"])?;
+    if let Some(named) = named {
+        return Ok(std::path::absolute(dir.join(named)).unwrap_or_else(|_| named.to_owned()));
+    }
+    let common = said(&["rev-parse", "--git-common-dir"])?;
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // The directory itself may not be there yet.
+    let parent = hooks.parent().unwrap_or(&hooks);
+    if real(parent).starts_with(real(&common)) && real(&hooks).starts_with(real(&common)) {
+        return Ok(hooks);
+    }
+    let shown = hooks.display();
+    let text = format!("core.hooksPath leads out of this repository, to {shown}");
+    Err(Error::new(Kind::Refused, text).hint(format!(
+        "if hooks of zeta's may stand there: --hooks-dir {}",
+        quote_word(&shown.to_string())
+    )))
+}
+
+/// Writes a hook into a directory.
+///
+/// # Errors
+/// Another program's hook has the place, and one before it has the name that it would get.
+pub fn install(dir: &Path, hook: Hook, program: &Path) -> Result<Change> {
+    let place = Place::of(dir, hook);
+    let script = hook.script(program);
+    let (is_there, is_own) = place.look()?;
+    let has_other = place.has_before() || is_there && !is_own;
+    let change = |outcome| Change { hook, file: place.file.clone(), outcome, has_other };
+    if is_own && read_plain(&place.file, HOOK_MAX).is_ok_and(|text| text == script.as_bytes()) {
+        return Ok(change(Outcome::Unchanged));
+    }
+    if is_there && !is_own {
+        if place.has_before() {
+            let text = format!(
+                "{} is a hook of another program, and {} is there, too",
+                place.file.display(),
+                place.before.display()
+            );
+            return Err(Error::new(Kind::Refused, text)
+                .hint("let one of the two call the other one, under the first name"));
+        }
+        let moved = fs::rename(&place.file, &place.before);
+        moved.map_err(|error| cannot("move", &place.file, &error))?;
+    }
+    fs::create_dir_all(dir).map_err(|error| cannot("make", dir, &error))?;
+    let mode = Mode::from_raw_mode(0o755);
+    let written = temp_file::keep_with_mode(&place.file, ".zeta-", script.as_bytes(), mode);
+    written.map_err(|error| cannot("write", &place.file, &error))?;
+    Ok(change(Outcome::Installed))
+}
+
+/// Takes a hook out of a directory. The one that was there before gets its name back.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn uninstall(dir: &Path, hook: Hook) -> Result<Change> {
+    let place = Place::of(dir, hook);
+    let (is_there, is_own) = place.look()?;
+    let has_before = place.has_before();
+    let has_other = has_before || is_there && !is_own;
+    let file = place.file.clone();
+    if is_there && !is_own || !is_there && !has_before {
+        return Ok(Change { hook, file, outcome: Outcome::Unchanged, has_other });
+    }
+    let done = match has_before {
+        true => fs::rename(&place.before, &file),
+        false => fs::remove_file(&file),
+    };
+    done.map_err(|error| cannot("remove", &file, &error))?;
+    Ok(Change { hook, file, outcome: Outcome::Uninstalled, has_other })
+}
+
+struct Place {
+    file: PathBuf,
+    before: PathBuf,
+}
+
+impl Place {
+    fn of(dir: &Path, hook: Hook) -> Place {
+        let name = hook.file();
+        Place { file: dir.join(name), before: dir.join(format!("{name}{BEFORE}")) }
+    }
+
+    /// Returns whether a hook has the place, and whether it is one of zeta's.
+    fn look(&self) -> Result<(bool, bool)> {
+        match fs::symlink_metadata(&self.file) {
+            Err(error) if is_absent(&error) => return Ok((false, false)),
+            Err(error) => return Err(cannot("look at", &self.file, &error)),
+            Ok(found) if found.is_dir() => {
+                let text = format!("{} is a directory", self.file.display());
+                return Err(Error::new(Kind::Refused, text));
+            }
+            // A link is the work of another program, whatever it leads to.
+            Ok(found) if !found.is_file() => return Ok((true, false)),
+            Ok(_) => {}
+        }
+        let text = read_plain(&self.file, HOOK_MAX);
+        let text = text.map_err(|error| cannot("read", &self.file, &error))?;
+        let second = text.split(|byte| *byte == b'\n').nth(1).unwrap_or_default();
+        Ok((true, second.starts_with(MARK_BEGIN.as_bytes())))
+    }
+
+    fn has_before(&self) -> bool {
+        fs::symlink_metadata(&self.before).is_ok()
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
+    Error::new(Kind::Fault, format!("cannot {what} {}: {error}", path.display()))
+}
