@@ -263,7 +263,7 @@ fn read_file(path: &Path) -> Result<Option<String>> {
 }
 
 fn parse(text: &str, path: &Path) -> Result<Config> {
-    let raw: Raw = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
+    let mut raw: Raw = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
     let at =
         |span: std::ops::Range<usize>| format!("{}:{}", path.display(), line(text, span.start));
     let wrong_name = |span, error| broken(format!("{}: {error}", at(span)));
@@ -310,26 +310,7 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
     let follow = |v: toml::Spanned<String>| {
         v.get_ref().parse().map_err(|e| wrong_word("cluster_follow", v.span(), v.get_ref(), e))
     };
-    let checked = |key: &str,
-                   value: Option<toml::Spanned<String>>,
-                   check: &dyn Fn(&str) -> std::result::Result<String, String>| {
-        let wrong =
-            |v: &toml::Spanned<String>, e: String| wrong_word(key, v.span(), v.get_ref(), &e);
-        value.map(|v| check(v.get_ref()).map_err(|e| wrong(&v, e))).transpose()
-    };
-    let word = |key| move |value: &str| signature::word_of(key, value);
-    let (mode, action) = (raw.signature_credential_mode, raw.signature_action_mode);
-    let text = |value: Option<toml::Spanned<String>>| value.map(toml::Spanned::into_inner);
-    let signature = Signature {
-        repository: absolute("signature_repository", raw.signature_repository)?,
-        branch: text(raw.signature_branch),
-        runtime: text(raw.signature_runtime),
-        model: text(raw.signature_model),
-        identity: text(raw.signature_identity),
-        credential_mode: checked("signature_credential_mode", mode, &word(Key::CredentialMode))?,
-        action_mode: checked("signature_action_mode", action, &word(Key::ActionMode))?,
-        co_authors: checked("signature_co_authors", raw.signature_co_authors, &signature::rows_of)?,
-    };
+    let signature = parse_signature(&mut raw, text, path)?;
     Ok(Config {
         state_dir: absolute("state_dir", raw.state_dir)?,
         node: label("node", raw.node)?,
@@ -351,6 +332,34 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         lease_scope: scope("lease_scope", raw.lease_scope)?,
         claim_scope: scope("claim_scope", raw.claim_scope)?,
         signature,
+    })
+}
+
+/// Takes the keys about signed commits out of a file.
+fn parse_signature(raw: &mut Raw, text: &str, path: &Path) -> Result<Signature> {
+    type Value = Option<toml::Spanned<String>>;
+    let checked =
+        |key: &str, value: Value, check: &dyn Fn(&str) -> std::result::Result<String, String>| {
+            let wrong = |value: &toml::Spanned<String>, rule: String| {
+                let at = format!("{}:{}", path.display(), line(text, value.span().start));
+                broken(format!("{at}: {key} {:?} is not valid: {rule}", value.get_ref()))
+            };
+            value.map(|v| check(v.get_ref()).map_err(|rule| wrong(&v, rule))).transpose()
+        };
+    let word = |key| move |value: &str| signature::word_of(key, value);
+    let plain = |value: Value| value.map(toml::Spanned::into_inner);
+    let (mode, action) = (raw.signature_credential_mode.take(), raw.signature_action_mode.take());
+    let (repository, rows) = (raw.signature_repository.take(), raw.signature_co_authors.take());
+    let repository = checked("signature_repository", repository, &signature::absolute)?;
+    Ok(Signature {
+        repository: repository.map(PathBuf::from),
+        branch: plain(raw.signature_branch.take()),
+        runtime: plain(raw.signature_runtime.take()),
+        model: plain(raw.signature_model.take()),
+        identity: plain(raw.signature_identity.take()),
+        credential_mode: checked("signature_credential_mode", mode, &word(Key::CredentialMode))?,
+        action_mode: checked("signature_action_mode", action, &word(Key::ActionMode))?,
+        co_authors: checked("signature_co_authors", rows, &signature::rows_of)?,
     })
 }
 

@@ -1,8 +1,8 @@
-//! A block is put into a message, above the comments that git strips later.
+//! A block is put into a message, where git reads it whether it strips the comments or not.
 
 use super::block::{Block, Fault, Key, is_task};
 use super::check::judge_message;
-use super::trailer::{as_read, divider, is_blank, paragraph, trailers};
+use super::trailer::{as_read, is_blank, paragraph, trailers};
 
 /// A value that cannot stand in a block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,42 +52,52 @@ pub fn has_block(message: &[u8], comment: &[u8]) -> bool {
     Block::of(trailers(&read, comment)).get(Key::Version).is_some()
 }
 
-/// Returns a message with the block: at the end of its trailers, or as a paragraph of its own
-/// below the text. Comments below it stay below.
+/// Returns a message with the block: at the end of the trailers that git reads in it, or as the last
+/// paragraph, but above the scissors. It stands below comments, because git may keep them: with
+/// `-m`, a line that begins with `#` is text.
 ///
 /// # Errors
 /// git would not read the block there, because of what the message has already.
 pub fn with_block(message: &[u8], block: &Block<'_>, comment: &[u8]) -> Result<Vec<u8>, Fault> {
     let message = message.split(|byte| *byte == 0).next().unwrap_or_default();
-    let clean = cleaned(message, comment);
-    if clean.is_empty() {
-        // A person writes the title in the editor, above the block.
-        let start = message.iter().take_while(|byte| **byte == b'\n').count();
-        let below = message.get(start..).unwrap_or_default();
-        let between: &[u8] = if below.is_empty() { b"" } else { b"\n" };
-        return Ok([b"\n\n", block.text().as_bytes(), between, below].concat());
-    }
-    // Where there is a line of three hyphens, git reads no further: that is a fault, below.
+    let cut = scissors(message, comment);
     let range = paragraph(message, comment);
-    let end = if divider(&clean).is_some() { message.len() } else { range.end };
-    let (text, below) = message.split_at_checked(end).unwrap_or((message, b""));
+    let is_joined = !range.is_empty();
+    let (text, below) =
+        message.split_at_checked(if is_joined { range.end } else { cut }).unwrap_or((message, b""));
     let text = text.trim_ascii_end();
-    let between: &[u8] = if range.start < text.len() { b"\n" } else { b"\n\n" };
+    let between: &[u8] = if is_joined { b"\n" } else { b"\n\n" };
     let mut whole = [text, between, block.text().as_bytes()].concat();
     let start = below.iter().take_while(|byte| **byte == b'\n').count();
     if let Some(below) = below.get(start..).filter(|below| !below.is_empty()) {
         whole.push(b'\n');
         whole.extend_from_slice(below);
     }
+    if cleaned(message, comment).is_empty() {
+        // A person writes the title in the editor, above all that.
+        return Ok(whole);
+    }
     judge_message(&cleaned(&whole, comment), comment).map(|_| whole)
+}
+
+/// Returns where the line of scissors begins, or the length of the message.
+fn scissors(message: &[u8], comment: &[u8]) -> usize {
+    let scissors = [comment, b" ------------------------ >8 ------------------------"].concat();
+    let mut at = 0;
+    for line in message.split_inclusive(|byte| *byte == b'\n') {
+        if line.trim_ascii_end() == scissors {
+            break;
+        }
+        at += line.len();
+    }
+    at
 }
 
 /// Returns a message as git keeps it: without comments, and without what is below the scissors.
 pub fn cleaned(message: &[u8], comment: &[u8]) -> Vec<u8> {
-    let scissors = [comment, b" ------------------------ >8 ------------------------"].concat();
-    let lines = message.split_inclusive(|byte| *byte == b'\n');
+    let message = message.get(..scissors(message, comment)).unwrap_or_default();
     let mut kept = Vec::with_capacity(message.len());
-    for line in lines.take_while(|line| line.trim_ascii_end() != scissors) {
+    for line in message.split_inclusive(|byte| *byte == b'\n') {
         // Blank lines before the first other one are no part of a message, either.
         let is_left_out = line.starts_with(comment) || (kept.is_empty() && is_blank(line));
         if !is_left_out {

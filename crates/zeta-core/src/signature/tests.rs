@@ -262,7 +262,7 @@ fn the_idle_counter_counts_ticks_since_the_last_signed_commit() {
 }
 
 #[test]
-fn a_block_is_put_below_the_text_above_the_comments_and_into_trailers_that_are_there() {
+fn a_block_is_put_last_above_the_scissors_or_into_trailers_that_are_there() {
     let block = block();
     let text = block.text();
     let put = |message: &str| {
@@ -275,17 +275,22 @@ fn a_block_is_put_below_the_text_above_the_comments_and_into_trailers_that_are_t
     let signed_off = "feat: a\n\nSigned-off-by: Ann <a@b>\n";
     assert_eq!(put(signed_off), format!("{signed_off}{text}"));
     let comments = "# Please enter the message.\n#\n# On branch main\n";
-    assert_eq!(put(&format!("a\n\n{comments}")), format!("a\n\n{text}\n{comments}"));
-    assert_eq!(put(&format!("a\n{comments}")), format!("a\n\n{text}\n{comments}"));
+    assert_eq!(put(&format!("a\n\n{comments}")), format!("a\n\n{comments}\n{text}"));
+    assert_eq!(put(&format!("a\n{comments}")), format!("a\n{comments}\n{text}"));
+    // A line that git keeps, with -m, stays above the block.
+    assert_eq!(put("a\n\n#7 is closed\n"), format!("a\n\n#7 is closed\n\n{text}"));
+    let joined = format!("{signed_off}{text}\n{comments}");
+    assert_eq!(put(&format!("{signed_off}\n{comments}")), joined);
     // An editor opens with an empty message: the title goes above.
-    assert_eq!(put(&format!("\n{comments}")), format!("\n\n{text}\n{comments}"));
-    assert_eq!(put(comments), format!("\n\n{text}\n{comments}"));
+    assert_eq!(put(&format!("\n{comments}")), format!("\n{comments}\n{text}"));
+    assert_eq!(put(comments), format!("{comments}\n{text}"));
     assert_eq!(put(""), format!("\n\n{text}"));
     let cut = format!("a\n\n# {} >8 {}\n# x\n--- a/f\n+++ b/f\n", "-".repeat(24), "-".repeat(24));
     assert_eq!(put(&cut), format!("a\n\n{text}\n{}", &cut[3..]));
     assert!(has_block(put(&cut).as_bytes(), COMMENT) && !has_block(cut.as_bytes(), COMMENT));
+    assert_eq!(put("a\n\n; words\n"), format!("a\n\n; words\n\n{text}"));
     let other = with_block(b"a\n\n; words\n# kept\n", &block, b";").unwrap();
-    assert!(String::from_utf8(other).unwrap().contains("# kept\n\nAgency-Signature-Version"));
+    assert!(String::from_utf8(other).unwrap().ends_with(&format!("# kept\n\n{text}")));
     let ruled = with_block(b"a\n\n---\n\nb\n", &block, COMMENT);
     assert_eq!(ruled, Err(Fault::NoTrailers("it ends at a line of three hyphens")));
     assert_eq!(cleaned(cut.as_bytes(), COMMENT), b"a\n\n");

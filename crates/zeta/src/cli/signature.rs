@@ -8,9 +8,11 @@ mod session;
 
 use std::cell::RefCell;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args as _;
+use rustix::fs::Mode;
 use zeta_core::json::Object;
 use zeta_core::record::printable;
 use zeta_core::signature::audit::{Reader, Ship};
@@ -21,8 +23,9 @@ use zeta_core::signature::message::{cleaned, has_block, with_block};
 use zeta_core::signature::{Block, Fault};
 use zeta_core::time::{parse_duration, parse_utc};
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::read_plain;
 use zeta_os::host;
-use zeta_os::temp_file::keep;
+use zeta_os::temp_file::keep_with_mode;
 use zeta_signature::audit::{Request, Which};
 use zeta_signature::hook::{self, Change, Hook};
 use zeta_signature::report::{self, Checked, Clock, Screen};
@@ -143,8 +146,8 @@ fn check_commit(call: &Call, text: &[u8]) -> Result<u8> {
     let strict = judge_message(&message, &comment);
     let by_agent = || -> Result<bool> {
         let agents = agents(&call.config()?.signature)?;
-        let is_named = agents.in_message(&message).is_some();
-        Ok(is_named || session::is_agent(call, &call.context()?))
+        let is_named = call.given("agent").is_some() || agents.in_message(&message).is_some();
+        Ok(is_named || session::is_agent(&call.context()?))
     };
     // A person's own message may have a broken block: that is no block of an agent.
     if strict.is_err() && !has_block(&message, &comment) && !by_agent()? {
@@ -294,8 +297,9 @@ fn before(now_us: i64, ago_ms: u64) -> i64 {
 
 fn write(call: &Call) -> Result<u8> {
     let args: WriteArgs = call.args()?;
+    let is_named = call.given("agent").is_some();
     let ctx = call.context()?;
-    if args.hook && !session::is_agent(call, &ctx) {
+    if args.hook && !(is_named || session::is_agent(&ctx)) {
         return written(call, "not_an_agent", None, args.into.as_deref());
     }
     let dir = Path::new(".");
@@ -303,9 +307,10 @@ fn write(call: &Call) -> Result<u8> {
         let block = session::block(call, &ctx, &args, dir)?;
         return written(call, "printed", Some(&block), None);
     };
-    let message = std::fs::read(file).map_err(|error| {
-        Error::new(Kind::Fault, format!("cannot read {}: {error}", file.display()))
-    })?;
+    let cannot = |what: &str, error: std::io::Error| {
+        Error::new(Kind::Fault, format!("cannot {what} {}: {error}", file.display()))
+    };
+    let message = read_plain(file, MESSAGE_MAX).map_err(|error| cannot("read", error))?;
     let comment = repository::comment(dir);
     if has_block(&message, &comment) {
         return written(call, "unchanged", None, Some(file));
@@ -313,9 +318,11 @@ fn write(call: &Call) -> Result<u8> {
     let block = session::block(call, &ctx, &args, dir)?;
     match with_block(&message, &block, &comment) {
         Ok(whole) => {
-            keep(file, ".zeta-", &whole).map_err(|error| {
-                Error::new(Kind::Fault, format!("cannot write {}: {error}", file.display()))
-            })?;
+            // Another user may commit next, in a repository of a group.
+            let mode = std::fs::metadata(file).map_err(|error| cannot("look at", error))?.mode();
+            let mode = Mode::from_raw_mode(mode & 0o777);
+            let kept = keep_with_mode(file, ".zeta-", &whole, mode);
+            kept.map_err(|error| cannot("write", error))?;
             written(call, "added", Some(&block), Some(file))
         }
         Err(fault) => Ok(not_readable(call, &fault, file)),

@@ -1,6 +1,6 @@
 //! The keys of the configuration that are about signed commits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zeta_core::signature::Key;
 use zeta_core::signature::co_author::CoAuthors;
@@ -55,4 +55,12 @@ pub(super) fn word_of(key: Key, value: &str) -> Result<String, String> {
 pub(super) fn rows_of(value: &str) -> Result<String, String> {
     CoAuthors::default().add(value).map_err(|bad| bad.to_string())?;
     Ok(value.to_owned())
+}
+
+/// Checks a path.
+pub(super) fn absolute(value: &str) -> Result<String, String> {
+    match Path::new(value).is_absolute() {
+        true => Ok(value.to_owned()),
+        false => Err("give an absolute path".to_owned()),
+    }
 }

@@ -129,7 +129,7 @@ pub(super) struct WriteArgs {
     /// Item of work: none, a number, or as in B-0856
     #[arg(long, value_name = "TASK")]
     pub(super) task: Option<String>,
-    /// Put the block into a message that has none, above its comments
+    /// Put the block into the message of this file, if it has none
     #[arg(long, value_name = "FILE")]
     pub(super) into: Option<PathBuf>,
     /// Change nothing if a person commits

@@ -22,11 +22,11 @@ const UNKNOWN: &str = "unknown";
 /// The mode of work that claims no part of a person.
 const AUTONOMOUS: &str = "autonomous-fail-open";
 
-/// Reports whether the caller is an agent: a session, a variable or an option names it. The name
-/// in the configuration is also that of a person at the keyboard.
-pub(super) fn is_agent(call: &Call, ctx: &Context) -> bool {
+/// Reports whether the caller is an agent: a session or a variable names it. The name in the
+/// configuration is also that of a person at the keyboard.
+pub(super) fn is_agent(ctx: &Context) -> bool {
     let named = std::env::var_os("ZETA_AGENT").is_some_and(|name| !name.is_empty());
-    named || ctx.session.is_some() || call.given("agent").is_some()
+    named || ctx.session.is_some()
 }
 
 /// Makes the block of a commit of the caller.

@@ -63,7 +63,7 @@ fn an_agent_s_commit_is_signed_and_a_person_s_is_as_it_was_written() {
 }
 
 #[test]
-fn a_message_of_an_editor_is_signed_above_the_comments() {
+fn a_message_of_an_editor_and_one_with_lines_like_comments_are_signed() {
     let repo = hooked();
     let editor = repo.sandbox.dir.join("editor");
     write_hook(&editor, "sed -i '1s/.*/feat: typed/' \"$1\"");
@@ -77,9 +77,26 @@ fn a_message_of_an_editor_is_signed_above_the_comments() {
         assert!(said.starts_with("feat: typed\n\nAgency-Signature-Version: 1\n"), "{said}");
         assert!(said.ends_with("\nTask: none"), "{comment} {args:?}: {said}");
     }
+    // With -m, git keeps a line that begins with '#', and the block is the last paragraph.
+    made(&run(&mut commit(&repo, Some("otto"), &["-m", "fix: a", "-m", "#7 is closed"])));
+    let said = message(&repo);
+    assert!(said.starts_with("fix: a\n\n#7 is closed\n\nAgency-Signature-Version"), "{said}");
+    fs::write(repo.dir.join("said"), said).unwrap();
+    repo.ok(&["signature", "check", "said"]);
     // No title: git would take the block for the message.
     let mut call = commit(&repo, Some("otto"), &[]);
     assert_ne!(run(call.env("GIT_EDITOR", "true")).status, 0);
+    // The file of the message keeps its mode: members of a group commit in turns.
+    let file = repo.dir.join(".git/COMMIT_EDITMSG");
+    fs::write(&file, "feat: a\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+    repo.ok(&["signature", "write", "--as", "otto", "--hook", "--into", ".git/COMMIT_EDITMSG"]);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o664);
+    assert!(fs::read_to_string(&file).unwrap().contains("\nAgent: otto\n"));
+    // What is no file is named, and nobody waits for it.
+    made(&run(&mut repo.sandbox.other("mkfifo", &[repo.dir.join("fifo").to_str().unwrap()])));
+    let out = repo.zeta(&["signature", "write", "--as", "otto", "--into", "fifo"]);
+    assert!(out.status == 2 && out.err.contains("cannot read fifo"), "{out:?}");
 }
 
 #[test]

@@ -164,7 +164,8 @@ fn the_recipe_of_ci_fails_a_pull_request_without_a_block() {
     let page = include_str!("../../../../../docs/use/signatures.md");
     assert!(page.contains("printf '%s' \"$BODY\" | zeta signature check --pr-body"));
     let runs = |body: &str| {
-        let mut call = repo.clean(repo.sandbox.other("bash", &["-e", "-o", "pipefail", "-c", &script]));
+        let shell = ["-e", "-o", "pipefail", "-c", &script];
+        let mut call = repo.clean(repo.sandbox.other("bash", &shell));
         run(call.env("BODY", body)).status
     };
     assert_eq!(runs(&format!("Words.\r\n\r\n{}", block(&[]).replace('\n', "\r\n"))), 0);
@@ -172,4 +173,34 @@ fn the_recipe_of_ci_fails_a_pull_request_without_a_block() {
     for body in ["", "Words.", "$(touch x)", &format!("{}\nThanks!", block(&[]))] {
         assert_ne!(runs(body), 0, "{body}");
     }
+}
+
+#[test]
+fn each_outcome_fits_its_schema() {
+    let repo = Repo::new();
+    let file = repo.dir.join("message");
+    std::fs::write(&file, "feat: a\n").unwrap();
+    let outcome = |args: &[&str], status: i32| {
+        let all: Vec<&str> = ["signature"].iter().chain(args).copied().collect();
+        repo.json(&all, status)["outcome"].as_str().map(str::to_owned)
+    };
+    let person = ["write", "--hook", "--into", "message"];
+    assert_eq!(outcome(&["check", "--hook", "message"], 0).as_deref(), Some("exempt"));
+    assert_eq!(outcome(&person, 0).as_deref(), Some("not_an_agent"));
+    // An option of the call names an agent, too.
+    assert_eq!(
+        outcome(&["check", "--as", "otto", "--hook", "message"], 1).as_deref(),
+        Some("refused")
+    );
+    assert_eq!(outcome(&["write", "--as", "otto"], 0).as_deref(), Some("printed"));
+    let agent = ["write", "--as", "otto", "--hook", "--into", "message"];
+    assert_eq!(outcome(&agent, 0).as_deref(), Some("added"));
+    assert_eq!(outcome(&agent, 0).as_deref(), Some("unchanged"));
+    assert_eq!(outcome(&["check", "--hook", "message"], 0).as_deref(), Some("accepted"));
+    assert_eq!(outcome(&["check", "message"], 0).as_deref(), Some("accepted"));
+    std::fs::write(&file, "a\n\n---\n\nb\n").unwrap();
+    assert_eq!(outcome(&agent, 1), None);
+    assert_eq!(outcome(&["write", "--hook"], 2), None);
+    assert_eq!(outcome(&["check", "nothing-there"], 2), None);
+    assert_eq!(outcome(&["check", "--anywhere", "message"], 1).as_deref(), Some("refused"));
 }
