@@ -67,7 +67,7 @@ impl Hook {
              if [ -x \"$before\" ]; then \"$before\" \"$@\" || exit; fi\n\
              zeta={}\n\
              [ -x \"$zeta\" ] || zeta=zeta\n\
-             \"$zeta\" signature {call}\n\
+             \"$zeta\" signature {call} >/dev/null\n\
              [ $? -ne 1 ]\n",
             quote_word(&program)
         )
@@ -237,4 +237,43 @@ fn is_absent(error: &io::Error) -> bool {
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::new(Kind::Fault, format!("cannot {what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_hook_of_another_program_is_kept_through_install_and_uninstall() {
+        let dir = std::env::temp_dir().join(format!("zeta-hook-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let (file, program) = (dir.join("commit-msg"), Path::new("/opt/it's zeta"));
+        let other = "#!/bin/sh\nexit 0\n";
+        fs::write(&file, other).unwrap();
+        let change = install(&dir, Hook::Check, program).unwrap();
+        assert_eq!((change.outcome, change.has_other), (Outcome::Installed, true));
+        assert_eq!(names(&dir), ["commit-msg", "commit-msg.before-zeta"]);
+        let script = fs::read_to_string(&file).unwrap();
+        assert!(script.contains("zeta='/opt/it'\\''s zeta'\n"), "{script}");
+        // Another version of zeta writes its own script, and the other hook stays where it is.
+        let change = install(&dir, Hook::Check, Path::new("/opt/zeta")).unwrap();
+        assert_eq!((change.outcome, change.has_other), (Outcome::Installed, true));
+        assert_eq!(
+            install(&dir, Hook::Check, Path::new("/opt/zeta")).unwrap().outcome,
+            Outcome::Unchanged
+        );
+        assert_eq!(uninstall(&dir, Hook::Check).unwrap().outcome, Outcome::Uninstalled);
+        assert_eq!(fs::read_to_string(&file).unwrap(), other);
+        assert_eq!(uninstall(&dir, Hook::Check).unwrap().outcome, Outcome::Unchanged);
+        assert_eq!(names(&dir), ["commit-msg"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -13,7 +13,7 @@ const HOOK: &str = "crates/zeta-signature/src/hook.rs";
 
 const TABLES: &[&str] = &["-p", "zeta-core", "--lib", "signature::"];
 const GIT: &[&str] = &["-p", "zeta-signature", "--test", "git"];
-const HOOKS: &[&str] = &["-p", "zeta", "--test", "suite", "signature::hook::"];
+const HOOKS: &[&str] = &["-p", "zeta-signature", "--lib", "hook::"];
 
 /// All bugs.
 pub const BUGS: [Bug; 10] = [
