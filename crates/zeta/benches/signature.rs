@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod measure;
 
@@ -45,7 +45,7 @@ fn main() -> Outcomes<()> {
         memory(call(zeta.to_str().unwrap_or_default(), &args, &dir))
     };
     let (all, some) = (of(commits)?, of(few)?);
-    let kib = |pages: f64| format!("{pages:.0} KiB");
+    let kib = |kib: f64| format!("{kib:.0} KiB");
     let what = "its memory, beside that for a tenth of them";
     row(what, &kib(all), &kib(some), all / some, at_most(MEMORY, None));
     let message = dir.join("message");
@@ -123,16 +123,18 @@ fn timed_call(mut command: Command) -> Outcomes<f64> {
     Ok(begun.elapsed().as_nanos() as f64)
 }
 
-/// The most memory that a call had in use, in KiB, as GNU time measures it of the process itself.
+/// The most memory that a call itself had in use, in KiB, without that of the git that it started.
 fn memory(mut command: Command) -> Outcomes<f64> {
-    let child = command.stderr(Stdio::null()).spawn()?;
-    let pid = i32::try_from(child.id())?;
-    let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
-    // SAFETY: both places are valid for this call, which fills the usage in when it succeeds.
-    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
-    if waited != pid {
-        return Err(std::io::Error::last_os_error().into());
+    let mut child = command.stderr(Stdio::null()).spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0.0;
+    // The kernel keeps the most; it is gone with the process, so the last look before that counts.
+    while child.try_wait()?.is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        most = kib.unwrap_or(most);
+        std::thread::sleep(Duration::from_millis(1));
     }
-    // SAFETY: zeros are a valid usage, and the call filled it in.
-    Ok(unsafe { usage.assume_init() }.ru_maxrss as f64)
+    if most > 0.0 { Ok(most) } else { Err("the memory of a call was not seen".into()) }
 }

@@ -32,10 +32,10 @@ pub const BUGS: [Bug; 10] = [
         GIT,
     ),
     bug(
-        "folded lines of no trailer count as none",
+        "a byte of zero ends no message",
         TRAILER,
-        "(others, maybe_folded) = (others + 1 + maybe_folded, 0);",
-        "(others, maybe_folded) = (others + 1, 0);",
+        "let end = text.iter().position(|byte| *byte == 0);",
+        "let end = text.iter().position(|byte| *byte == 0 && text.is_empty());",
         GIT,
     ),
     bug(
