@@ -52,7 +52,7 @@ pub fn has_block(message: &[u8], comment: &[u8]) -> bool {
     Block::of(trailers(&read, comment)).get(Key::Version).is_some()
 }
 
-/// Returns a message with the block: at the end of the trailers that git reads in it, or as the last
+/// Returns a message with the block: at the end of the trailers that git reads, or as the last
 /// paragraph, but above the scissors. It stands below comments, because git may keep them: with
 /// `-m`, a line that begins with `#` is text.
 ///
