@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use zeta_core::signature::audit::Commit;
+use zeta_core::signature::trailer::find;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::git::{self, Stream};
 
@@ -60,7 +61,7 @@ impl Log {
         let mut searched = 0;
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            match rest.iter().skip(searched).position(|byte| *byte == 0) {
+            match rest.get(searched..).and_then(|rest| find(0, rest)) {
                 Some(end) => {
                     let end = searched + end;
                     let record = rest.get(..end).unwrap_or_default();

@@ -34,8 +34,8 @@ pub const BUGS: [Bug; 10] = [
     bug(
         "a byte of zero ends no message",
         TRAILER,
-        "let end = text.iter().position(|byte| *byte == 0);",
-        "let end = text.iter().position(|byte| *byte == 0 && text.is_empty());",
+        "let end = find(0, text);",
+        "let end = find(0, text).filter(|_| text.is_empty());",
         GIT,
     ),
     bug(

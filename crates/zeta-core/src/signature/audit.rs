@@ -4,7 +4,7 @@
 use super::block::{Block, Fault, Key};
 use super::check::{self, anywhere};
 use super::co_author::CoAuthors;
-use super::trailer::{COMMENT, as_read, trailers};
+use super::trailer::{COMMENT, as_read, find, trailers};
 
 /// How many of the newest commits are searched for the first signed one.
 pub const SHIP_SEARCH: usize = 5000;
@@ -104,12 +104,17 @@ impl<'m> Signed<'m> {
 
 fn names_version(message: &[u8]) -> bool {
     let name = Key::Version.name().as_bytes();
-    message.split(|byte| *byte == b':').any(|before| {
+    let mut start = 0;
+    while let Some(colon) = message.get(start..).and_then(|rest| find(b':', rest)) {
         // Blanks may stand between a key and its colon.
-        let before = before.trim_ascii_end();
+        let before = message.get(start..start + colon).unwrap_or_default().trim_ascii_end();
         let at = before.len().checked_sub(name.len());
-        at.and_then(|at| before.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(name))
-    })
+        if at.and_then(|at| before.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(name)) {
+            return true;
+        }
+        start += colon + 1;
+    }
+    false
 }
 
 /// When the convention began.

@@ -5,6 +5,8 @@
 //! enough for a co-author, because the address is often made up. An author is an agent by the
 //! address only. `docs/use/signatures.md` says how a row is added.
 
+use super::trailer::find;
+
 /// The table, as it ships.
 const TABLE: &str = include_str!("co_authors.tsv");
 
@@ -80,7 +82,7 @@ impl CoAuthors {
     pub fn in_message(&self, message: &[u8]) -> Option<&str> {
         let mut rest = message;
         while !rest.is_empty() {
-            let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+            let end = find(b'\n', rest).unwrap_or(rest.len());
             let (line, below) = rest.split_at(end);
             if let Some(found) = co_author(line).and_then(|(name, address)| self.of(name, address))
             {

@@ -26,7 +26,7 @@ pub struct Trailer<'m> {
 
 /// Returns what git reads of a text: up to a byte of zero, and with a newline at the end.
 pub fn as_read(text: &[u8]) -> Cow<'_, [u8]> {
-    let end = text.iter().position(|byte| *byte == 0);
+    let end = find(0, text);
     match (end.and_then(|end| text.get(..end)), text.last()) {
         (Some(text), _) => Cow::Borrowed(text),
         (None, None | Some(b'\n')) => Cow::Borrowed(text),
@@ -105,10 +105,15 @@ pub fn trim(text: &[u8]) -> &[u8] {
     text.get(start..end).unwrap_or_default()
 }
 
+/// Returns where a byte is in a text first.
+pub fn find(byte: u8, text: &[u8]) -> Option<usize> {
+    memchr::memchr(byte, text)
+}
+
 /// Returns where the line after the one at `at` begins.
 pub fn next_line(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
-    rest.iter().position(|byte| *byte == b'\n').map_or(text.len(), |newline| at + newline + 1)
+    find(b'\n', rest).map_or(text.len(), |newline| at + newline + 1)
 }
 
 /// Reports whether a line has nothing but white space.
@@ -237,5 +242,5 @@ fn end_of_title(text: &[u8], comment: &[u8]) -> usize {
 /// Returns where the last line begins of the text that ends at `end`.
 fn last_line(text: &[u8], end: usize) -> Option<usize> {
     let before = text.get(..end.checked_sub(1)?)?;
-    Some(before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1))
+    Some(memchr::memrchr(b'\n', before).map_or(0, |at| at + 1))
 }
