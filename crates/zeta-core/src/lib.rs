@@ -28,14 +28,21 @@
 //! 23. [`cluster`]: the same across machines that share a store.
 //! 24. [`schedule`]: which persona stands at which guard post of a node.
 //! 25. [`repair`]: what a persona may repair.
-//! 28. [`signature`]: which agent signed a commit.
+//! 26. [`signature`]: which agent signed a commit.
+//! 27. [`fat`]: files in the partition of an install stick.
+//! 28. [`disk`]: disks, and whether one may be overwritten.
+//! 29. [`stick`]: what is put on an install stick besides its image.
+//! 30. [`flash`]: how an image is written to a stick.
 #![forbid(unsafe_code)]
 
 pub mod bus;
 pub mod clean;
 pub mod cluster;
 pub mod creds;
+pub mod disk;
 pub mod evidence;
+pub mod fat;
+pub mod flash;
 pub mod history;
 pub mod hook;
 pub mod json;
@@ -54,6 +61,7 @@ pub mod schedule;
 pub mod shell;
 pub mod signal;
 pub mod signature;
+pub mod stick;
 pub mod sum;
 pub mod terminal;
 pub mod time;

@@ -14,6 +14,7 @@ pub mod command;
 pub mod connection;
 pub mod console;
 pub mod descent;
+pub mod disk;
 pub mod ends;
 pub mod error;
 pub mod files;

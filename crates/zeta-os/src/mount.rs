@@ -18,6 +18,12 @@ pub struct Mount {
     pub point: PathBuf,
     /// Type of the file system.
     pub fs_type: String,
+    /// The number of its device, major and minor; the major one is 0 if it is on none.
+    pub number: (u32, u32),
+    /// Its source, as the file system says it: a device, as a rule.
+    pub source: String,
+    /// The options of the file system.
+    pub options: String,
 }
 
 impl Mount {
@@ -51,6 +57,18 @@ pub fn of(path: &Path) -> Result<Option<Mount>> {
     }
 }
 
+/// All mounts, in the order in which they were made.
+///
+/// # Errors
+/// `/proc` does not say.
+pub fn all() -> Result<Vec<Mount>> {
+    let text = std::fs::read_to_string(MOUNTINFO).map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        Error::io("cannot read", Path::new(MOUNTINFO), errno)
+    })?;
+    Ok(text.lines().filter_map(parse).collect())
+}
+
 /// The first mount of a file system of this type.
 pub fn of_type(fs_type: &str) -> Option<Mount> {
     let text = std::fs::read_to_string(MOUNTINFO).ok()?;
@@ -67,14 +85,20 @@ fn find(mountinfo: &str, path: &Path) -> Option<Mount> {
 
 fn parse(line: &str) -> Option<Mount> {
     let (front, back) = line.split_once(" - ")?;
-    let mut fields = front.split(' ').skip(3);
+    let mut fields = front.split(' ').skip(2);
+    let (major, minor) = fields.next()?.split_once(':')?;
+    let number = (major.parse().ok()?, minor.parse().ok()?);
     let root = unescape(fields.next()?);
     let point = PathBuf::from(unescape(fields.next()?));
-    Some(Mount { root, point, fs_type: back.split(' ').next()?.to_owned() })
+    let mut back = back.splitn(3, ' ');
+    let fs_type = back.next()?.to_owned();
+    let (source, options) = (back.next().map(unescape), back.next().map(unescape));
+    let (source, options) = (source.unwrap_or_default(), options.unwrap_or_default());
+    Some(Mount { root, point, fs_type, number, source, options })
 }
 
 /// Decodes a field, in which blanks and backslashes stand as `\040` and `\134`.
-fn unescape(field: &str) -> String {
+pub(crate) fn unescape(field: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain))
