@@ -32,6 +32,7 @@ const BENCHES: [&str; 15] = [
     "posts",
     "signature",
     "creds",
+    "flash",
     "cluster_lease",
     SCALE,
 ];

@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 32] = [
+const NEEDS: [Need; 35] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -57,6 +57,13 @@ const NEEDS: [Need; 32] = [
     need("valgrind", "valgrind", "the gate on each verb's user instructions"),
     need("perf", "linux-perf", "the gate on each verb's page faults"),
     need("mkfs.ext4", "e2fsprogs", "full disks (ext4 on a loop mount)"),
+    need("losetup", "mount", "sticks as loop devices"),
+    need("mtype", "mtools", "the EFI partition of a stick, read by another program"),
+    Need {
+        probe: Probe::File("/usr/share/ovmf/OVMF.fd"),
+        package: "ovmf",
+        tests: "a stick that firmware starts from",
+    },
     need("systemd-nspawn", "systemd-container", "whole boots with our units"),
     need("mmdebstrap", "mmdebstrap", "whole boots with our units"),
     need("qemu-system-x86_64", "qemu-system-x86", "power cuts while a blob is saved on FAT"),

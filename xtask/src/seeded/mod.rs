@@ -5,6 +5,7 @@ mod bugs;
 mod bus;
 mod cluster;
 mod core;
+mod flash;
 mod history;
 mod hooks;
 mod identity;
@@ -36,6 +37,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .iter()
         .chain(&bus::BUGS)
         .chain(&cluster::BUGS)
+        .chain(&flash::BUGS)
         .chain(&mail::BUGS)
         .chain(&identity::BUGS)
         .chain(core)

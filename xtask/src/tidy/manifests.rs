@@ -6,13 +6,14 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 13] = [
+const PACKAGES: [(&str, &[&str]); 14] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
     ("zeta-bus", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-registration", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-creds", &["zeta-core", "zeta-os"]),
+    ("zeta-flash", &["zeta-core", "zeta-os", "zeta-creds"]),
     ("zeta-signature", &["zeta-core", "zeta-os"]),
     ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-tui", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
@@ -28,6 +29,7 @@ const PACKAGES: [(&str, &[&str]); 13] = [
             "zeta-bus",
             "zeta-registration",
             "zeta-creds",
+            "zeta-flash",
             "zeta-mcp",
             "zeta-tui",
             "zeta-web",
@@ -39,7 +41,7 @@ const PACKAGES: [(&str, &[&str]); 13] = [
 ];
 
 /// A crate with many dependencies, unsafe calls or a runtime, and the packages that may name it.
-const HEAVY: [(&str, &[&str]); 17] = [
+const HEAVY: [(&str, &[&str]); 20] = [
     (
         "rustix",
         &[
@@ -48,6 +50,7 @@ const HEAVY: [(&str, &[&str]); 17] = [
             "zeta-bus",
             "zeta-registration",
             "zeta-creds",
+            "zeta-flash",
             "zeta-posts",
             "zeta-signature",
             "zeta-web",
@@ -63,6 +66,7 @@ const HEAVY: [(&str, &[&str]); 17] = [
             "zeta-mcp",
             "zeta-registration",
             "zeta-creds",
+            "zeta-flash",
             "zeta-cluster",
             "zeta-posts",
             "zeta",
@@ -82,6 +86,9 @@ const HEAVY: [(&str, &[&str]); 17] = [
     ("hyper", &["zeta-web"]),
     ("ratatui", &["zeta-tui"]),
     ("rmcp", &["zeta-mcp"]),
+    ("sigstore-verify", &["zeta-flash"]),
+    ("p256", &["zeta-flash"]),
+    ("ring", &["zeta-flash"]),
 ];
 
 const PICTURE: &str = "ARCHITECTURE.md";

@@ -95,12 +95,8 @@ pub fn keep_if(
     let seen = rollback::open(PATIENCE).number(FRAME)?;
     let stick = cipher::name_of(&binding.text);
     let generation = next(wish.path, seen.last(&stick).number(FRAME)?)?;
-    let fresh = Nonces::draw().map_err(|errno| {
-        Error::new(Kind::Fault, format!("the kernel gives no random numbers: {errno}"))
-    });
     let lock = KeyMaterial { binding: &binding.text, passphrase };
-    let sealed =
-        cipher::seal(wish.format, &bundle.render(), &lock, generation, &fresh.number(FRAME)?);
+    let sealed = cipher::seal(wish.format, &bundle.render(), &lock, generation, &fresh()?);
     let blob = sealed.map_err(not_sealed)?;
     // Only what could be opened again is worth to be a backup.
     let saved = held.save(&blob, &|old| Frame::parse(old).is_ok()).number(FRAME)?;
@@ -113,6 +109,32 @@ pub fn keep_if(
     let failed = noted.err().map(not_remembered);
     let failed_afterwards = failed.map(|error| Exit { number: AFTERWARDS, error });
     Ok(Some(SaveOutcome { saved, generation, len: blob.len(), instead, failed_afterwards }))
+}
+
+/// Seals a bundle for a stick that has none yet, in memory, and opens it again.
+///
+/// # Errors
+/// 2: the passphrase. 4: the bundle is too long. 5: no memory, or it does not open.
+pub fn seal_new(
+    bundle: &Bundle,
+    binding: &str,
+    secret: &Secret,
+    format: Format,
+) -> Outcome<Vec<u8>> {
+    let lock = KeyMaterial { binding, passphrase: open::passphrase(secret)? };
+    let sealed = cipher::seal(format, &bundle.render(), &lock, 1, &fresh()?).map_err(not_sealed)?;
+    let opens = cipher::open(&sealed, &lock).map(|opened| *opened.content == *bundle.render());
+    match opens {
+        Ok(true) => Ok(sealed),
+        _ => Err(Error::new(Kind::Fault, "the sealed blob does not hold the credentials")),
+    }
+    .number(NO_MATCH)
+}
+
+fn fresh() -> Outcome<Nonces> {
+    let none =
+        |errno| Error::new(Kind::Fault, format!("the kernel gives no random numbers: {errno}"));
+    Nonces::draw().map_err(none).number(FRAME)
 }
 
 /// What a save begins with.

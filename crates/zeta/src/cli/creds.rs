@@ -8,6 +8,8 @@ mod guard;
 mod pick;
 mod watch;
 
+pub(super) use self::args::{FormatArg, PassphraseArgs};
+
 use clap::Args;
 use zeta_core::creds::bake::{self, Source};
 use zeta_core::creds::bundle::Bundle;

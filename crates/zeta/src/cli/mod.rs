@@ -30,6 +30,7 @@ mod creds;
 mod demo;
 mod docs;
 mod doctor;
+mod flash;
 mod guide;
 mod heartbeat;
 mod hook;
@@ -150,6 +151,7 @@ const NOUNS: &[Noun] = &[
     signature::NOUN,
     unit::NOUN,
     creds::NOUN,
+    flash::NOUN,
     clean::NOUN,
     doctor::NOUN,
     schema::NOUN,

@@ -87,6 +87,8 @@ const SCHEMAS: &[Schema] = &[
     schema!("file persona", "file-persona"),
     schema!("file posts", "file-posts"),
     schema!("file repair-policy", "file-repair-policy"),
+    schema!("flash plan", "flash-plan"),
+    schema!("flash write", "flash-write"),
     schema!("guide", "guide"),
     schema!("heartbeat", "heartbeat"),
     schema!("hook install", "hook-install"),

@@ -65,6 +65,10 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta post list", 7),
     // The call has the token of no lease.
     ("zeta repair check rebuild", 3),
+    // The disk of the example is not here.
+    ("zeta flash plan --image", 3),
+    ("zeta flash write --image installer.iso --to-file", 0),
+    ("zeta flash write", 3),
     // There is no receipt yet.
     ("zeta node show", 4),
 ];
@@ -169,6 +173,18 @@ impl Sandbox {
         if path.contains("zeta post") {
             let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/guard-posts");
             let made = format!("mkdir -p .config/zeta && cp -r {registry}/. .config/zeta/");
+            let (status, said) = self.sh(&made, "", LIMIT);
+            assert_eq!(status, 0, "{said}");
+        }
+        if path.contains("zeta flash") {
+            let image = crate::flash::image(4 << 20);
+            std::fs::write(self.dir.join("installer.iso"), image).unwrap();
+            let key =
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1tGq1d9pP4S0m0uVtb1yq7o2bqIYp9m0Yk0qQm";
+            let made = format!(
+                "sha256sum installer.iso > SHA256SUMS && mkdir -p .ssh && \
+                 echo {key} > .ssh/id_ed25519.pub"
+            );
             let (status, said) = self.sh(&made, "", LIMIT);
             assert_eq!(status, 0, "{said}");
         }

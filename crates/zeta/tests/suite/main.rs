@@ -12,6 +12,7 @@ mod creds;
 mod demo;
 mod examples;
 mod faults;
+mod flash;
 mod fuzz;
 mod hooks;
 mod it;

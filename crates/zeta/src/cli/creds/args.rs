@@ -51,7 +51,7 @@ pub(super) struct LockArgs {
 
 // The sources of the passphrase; not a documentation comment either.
 #[derive(Debug, Args)]
-pub(super) struct PassphraseArgs {
+pub(in crate::cli) struct PassphraseArgs {
     /// File that contains the passphrase; one newline at the end is removed
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
@@ -101,7 +101,7 @@ impl PassphraseArgs {
     }
 
     /// Gets the passphrase; the person types a new one twice.
-    pub(super) fn find(&self, new: bool) -> Outcome<Secret> {
+    pub(in crate::cli) fn find(&self, new: bool) -> Outcome<Secret> {
         let asks = self.ask || std::io::stdin().is_terminal();
         let sources = Sources {
             credential: Some(CREDENTIAL),
@@ -137,7 +137,7 @@ impl PassphraseArgs {
 
 /// The format of a new blob.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub(super) enum FormatArg {
+pub(in crate::cli) enum FormatArg {
     /// zeta's own format: the whole header is authenticated
     Zcv2,
     /// The format of the TypeScript tool of the Zeta project
