@@ -33,6 +33,7 @@
 //! 28. [`disk`]: disks, and whether one may be overwritten.
 //! 29. [`stick`]: what is put on an install stick besides its image.
 //! 30. [`flash`]: how an image is written to a stick.
+//! 31. [`install`]: the steps of the installation of a node.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -45,6 +46,7 @@ pub mod fat;
 pub mod flash;
 pub mod history;
 pub mod hook;
+pub mod install;
 pub mod json;
 pub mod layout;
 pub mod lease;

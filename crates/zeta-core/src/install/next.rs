@@ -1,0 +1,257 @@
+//! What to do next. A destructive step begins only on what was consented to, and goes on only on
+//! what this run itself left there. Everything else is refused by name.
+
+use super::journal::{Chosen, Journal, Progress};
+use super::layout::Table;
+use super::plan::{Plan, Question};
+use super::seen::{Disk, PartSeen, Seen};
+use super::step::Step;
+
+/// What is on a disk of which only the first sector of a GPT is left, which protects it.
+pub const PROTECTION: &str = "pmbr";
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Asks these questions.
+    Ask(Vec<Question>),
+    /// Checks what must be right before the wipe.
+    Check,
+    /// Mounts the file systems of the node.
+    Mount,
+    /// Carries out a step; one that was cut off is begun anew on what it left.
+    Do(Step),
+    /// Nothing: the node is installed.
+    Finished,
+    /// Nothing: a person has to look.
+    Refuse(Refusal),
+}
+
+/// Why nothing more is done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A line of the journal is none.
+    #[error("line {0} of the journal is damaged")]
+    JournalDamaged(usize),
+    /// The journal belongs to another manifest.
+    #[error("the journal belongs to another manifest, with the digest {0}")]
+    OtherManifest(String),
+    /// There is no disk that can be used.
+    #[error("no disk can be used")]
+    NoDisk,
+    /// A disk is not there.
+    #[error("the disk {0} is not there")]
+    DiskVanished(String),
+    /// A disk cannot be used.
+    #[error("the disk {path} cannot be used: {why}")]
+    DiskUnusable {
+        /// The disk.
+        path: String,
+        /// All reasons.
+        why: String,
+    },
+    /// A disk is too short.
+    #[error("the disk {path} has {size} bytes, and the partitions need more")]
+    TooSmall {
+        /// The disk.
+        path: String,
+        /// Its length.
+        size: u64,
+    },
+    /// The stick lacks a file.
+    #[error("{key} needs the file {file}, and the manifest of the stick does not list it")]
+    NotOnStick {
+        /// The file.
+        file: String,
+        /// The key of the manifest that asks for it.
+        key: &'static str,
+    },
+    /// A disk has something else than when a person consented.
+    #[error("the disk {0} has something else on it than when its wipe was consented to")]
+    ChangedSinceConsent(String),
+    /// A disk has what the step that was cut off did not leave.
+    #[error("the step {step} was cut off, and the disk {path} has what it did not leave: {what}")]
+    LeftOtherwise {
+        /// The step.
+        step: Step,
+        /// The disk.
+        path: String,
+        /// What is there.
+        what: String,
+    },
+    /// A disk is further than the journal.
+    #[error("the disk {0} has file systems of this run that the journal does not know")]
+    JournalBehind(String),
+    /// A disk has no more what a step made.
+    #[error("the disk {path} has no more what the step {step} made: {what}")]
+    ChangedAfter {
+        /// The step.
+        step: Step,
+        /// The disk.
+        path: String,
+        /// What is there.
+        what: String,
+    },
+}
+
+impl Refusal {
+    /// Its word in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Refusal::JournalDamaged(_) => "journal_damaged",
+            Refusal::OtherManifest(_) => "other_manifest",
+            Refusal::NoDisk => "no_disk",
+            Refusal::DiskVanished(_) => "disk_vanished",
+            Refusal::DiskUnusable { .. } => "disk_unusable",
+            Refusal::TooSmall { .. } => "too_small",
+            Refusal::NotOnStick { .. } => "not_on_stick",
+            Refusal::ChangedSinceConsent(_) => "changed_since_consent",
+            Refusal::LeftOtherwise { .. } => "left_otherwise",
+            Refusal::JournalBehind(_) => "journal_behind",
+            Refusal::ChangedAfter { .. } => "changed_after",
+        }
+    }
+
+    /// Returns whether the configuration or the machine is at fault, and not what is on a disk.
+    pub fn is_broken(&self) -> bool {
+        !matches!(
+            self,
+            Refusal::DiskUnusable { .. }
+                | Refusal::ChangedSinceConsent(_)
+                | Refusal::LeftOtherwise { .. }
+                | Refusal::JournalBehind(_)
+                | Refusal::ChangedAfter { .. }
+        )
+    }
+}
+
+/// Says what to do next. `checked` is whether what must be right before the wipe was checked by
+/// this call already.
+pub fn next(plan: &Plan, journal: &Journal, seen: &Seen, checked: bool) -> Action {
+    match refusal(plan, journal, seen) {
+        Some(refusal) => return Action::Refuse(refusal),
+        None if journal.is_finished => return Action::Finished,
+        None => {}
+    }
+    if !plan.questions.is_empty() {
+        return Action::Ask(plan.questions.clone());
+    }
+    if !checked && journal.progress(Step::Wipe) == Progress::Waiting {
+        return Action::Check;
+    }
+    let is_open = |step: &Step| {
+        let is_done = journal.progress(*step) == Progress::Done;
+        // A destructive step that is done is never repeated: the disk is refused before that.
+        !is_done || (step.needs_mounts() && seen.is_mounted && !seen.holds.contains(step))
+    };
+    match Step::ALL.into_iter().find(is_open) {
+        Some(step) if step.needs_mounts() && !seen.is_mounted => Action::Mount,
+        Some(step) => Action::Do(step),
+        None => Action::Finished,
+    }
+}
+
+/// What is against going on at all.
+fn refusal(plan: &Plan, journal: &Journal, seen: &Seen) -> Option<Refusal> {
+    if let Some(line) = journal.damaged {
+        return Some(Refusal::JournalDamaged(line));
+    }
+    if !journal.run.is_empty() && journal.manifest != plan.manifest {
+        return Some(Refusal::OtherManifest(journal.manifest.clone()));
+    }
+    if let Some(refusal) = plan.refusals.first() {
+        return Some(refusal.clone());
+    }
+    let chosen = journal.chosen.as_deref()?;
+    let mut pairs = chosen.iter().zip(&plan.tables);
+    pairs.find_map(|(chosen, table)| of_disk(journal, seen, chosen, table))
+}
+
+/// What is against going on with one disk.
+fn of_disk(journal: &Journal, seen: &Seen, chosen: &Chosen, table: &Table) -> Option<Refusal> {
+    let mut disks = seen.disks.iter().filter(|disk| disk.id == chosen.id);
+    let Some(disk) = disks.next() else {
+        return Some(Refusal::DiskVanished(chosen.id.to_string()));
+    };
+    let path = || disk.path.clone();
+    if disks.next().is_some() {
+        let why = "another disk has the same identity".to_owned();
+        return Some(Refusal::DiskUnusable { path: path(), why });
+    }
+    let is_over = journal.progress(Step::Format) == Progress::Done;
+    if !is_over && !disk.reasons.is_empty() {
+        return Some(Refusal::DiskUnusable { path: path(), why: disk.reasons.join(", ") });
+    }
+    let what = || match disk.signatures() {
+        none if none.is_empty() => "nothing".to_owned(),
+        all => all.join(", "),
+    };
+    let left = |step| Refusal::LeftOtherwise { step, path: path(), what: what() };
+    let after = |step| Refusal::ChangedAfter { step, path: path(), what: what() };
+    let done = |step| journal.progress(step);
+    use Progress::{Begun, Done, Waiting};
+    match (done(Step::Wipe), done(Step::Partition), done(Step::Format)) {
+        (_, _, Done) => (!is_formatted(table, disk)).then(|| after(Step::Format)),
+        (_, _, Begun) => (!is_being_formatted(table, disk)).then(|| left(Step::Format)),
+        (_, Done, Waiting) => (!is_empty_table(table, disk)).then(|| after(Step::Partition)),
+        (_, Begun, Waiting) => {
+            if has_own_file_system(table, disk) {
+                return Some(Refusal::JournalBehind(path()));
+            }
+            (!is_being_partitioned(table, disk)).then(|| left(Step::Partition))
+        }
+        (Done, Waiting, Waiting) => (!is_blank(disk)).then(|| after(Step::Wipe)),
+        (Begun, Waiting, Waiting) => (!is_being_wiped(chosen, disk)).then(|| left(Step::Wipe)),
+        (Waiting, Waiting, Waiting) => {
+            let is_same = disk.signatures() == chosen.signatures;
+            (!is_same).then(|| Refusal::ChangedSinceConsent(path()))
+        }
+    }
+}
+
+fn is_blank(disk: &Disk) -> bool {
+    disk.content.is_empty() && disk.parts.is_empty()
+}
+
+/// A part of what was consented to is left, and nothing else. The first sector of a GPT, which
+/// protects it, may be left alone.
+fn is_being_wiped(chosen: &Chosen, disk: &Disk) -> bool {
+    let had = |signature: &String| {
+        // Of a partition the contents may be wiped already.
+        let is_emptied = signature.ends_with(':');
+        let mut before = chosen.signatures.iter();
+        before.any(|was| was == signature || is_emptied && was.starts_with(signature.as_str()))
+    };
+    disk.signatures().iter().all(|signature| had(signature) || signature == PROTECTION)
+}
+
+fn is_being_partitioned(table: &Table, disk: &Disk) -> bool {
+    let is_own =
+        disk.content.is_empty() || disk.content == table.content() || disk.content == PROTECTION;
+    // The wipe zeroed where each partition begins and ends, so none has a file system.
+    let is_empty = |part: &PartSeen| table.part_of(part).is_some() && part.content.is_empty();
+    is_own && disk.parts.iter().all(is_empty)
+}
+
+fn has_own_file_system(table: &Table, disk: &Disk) -> bool {
+    let mut parts = disk.parts.iter();
+    parts.any(|seen| table.part_of(seen).is_some_and(|part| part.content() == seen.content))
+}
+
+fn is_empty_table(table: &Table, disk: &Disk) -> bool {
+    table.is_on(disk) && disk.parts.iter().all(|part| part.content.is_empty())
+}
+
+fn is_being_formatted(table: &Table, disk: &Disk) -> bool {
+    let is_own = |seen: &PartSeen| {
+        let own = table.part_of(seen).is_some_and(|part| part.content() == seen.content);
+        seen.content.is_empty() || own
+    };
+    table.is_on(disk) && disk.parts.iter().all(is_own)
+}
+
+fn is_formatted(table: &Table, disk: &Disk) -> bool {
+    let is_own =
+        |seen: &PartSeen| table.part_of(seen).is_some_and(|part| part.content() == seen.content);
+    table.is_on(disk) && disk.parts.iter().all(is_own)
+}
