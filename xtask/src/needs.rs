@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 35] = [
+const NEEDS: [Need; 41] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -64,6 +64,12 @@ const NEEDS: [Need; 35] = [
         package: "ovmf",
         tests: "a stick that firmware starts from",
     },
+    need("sgdisk", "gdisk", "the installation of nodes on loop devices"),
+    need("mkfs.vfat", "dosfstools", "the installation of nodes on loop devices"),
+    need("partprobe", "parted", "the installation of nodes on loop devices"),
+    need("mkpasswd", "whois", "the installation of nodes on loop devices"),
+    need("curl", "curl", "the installation of nodes on loop devices"),
+    need("fusefat", "fusefat", "the installation of nodes where the kernel has no vfat"),
     need("systemd-nspawn", "systemd-container", "whole boots with our units"),
     need("mmdebstrap", "mmdebstrap", "whole boots with our units"),
     need("qemu-system-x86_64", "qemu-system-x86", "power cuts while a blob is saved on FAT"),

@@ -9,6 +9,7 @@ mod flash;
 mod history;
 mod hooks;
 mod identity;
+mod install;
 mod joint;
 mod mail;
 mod mcp;
@@ -40,6 +41,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .chain(&flash::BUGS)
         .chain(&mail::BUGS)
         .chain(&identity::BUGS)
+        .chain(&install::BUGS)
         .chain(core)
         .chain(&trust::BUGS)
         .chain(&view::BUGS)

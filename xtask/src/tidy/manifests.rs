@@ -6,7 +6,7 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 14] = [
+const PACKAGES: [(&str, &[&str]); 15] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
@@ -15,6 +15,7 @@ const PACKAGES: [(&str, &[&str]); 14] = [
     ("zeta-creds", &["zeta-core", "zeta-os"]),
     ("zeta-flash", &["zeta-core", "zeta-os", "zeta-creds"]),
     ("zeta-signature", &["zeta-core", "zeta-os"]),
+    ("zeta-install", &["zeta-core", "zeta-os"]),
     ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-tui", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-web", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
@@ -30,6 +31,7 @@ const PACKAGES: [(&str, &[&str]); 14] = [
             "zeta-registration",
             "zeta-creds",
             "zeta-flash",
+            "zeta-install",
             "zeta-mcp",
             "zeta-tui",
             "zeta-web",
@@ -51,6 +53,7 @@ const HEAVY: [(&str, &[&str]); 20] = [
             "zeta-registration",
             "zeta-creds",
             "zeta-flash",
+            "zeta-install",
             "zeta-posts",
             "zeta-signature",
             "zeta-web",
@@ -73,7 +76,7 @@ const HEAVY: [(&str, &[&str]); 20] = [
         ],
     ),
     ("clap", &["zeta"]),
-    ("toml", &["zeta-creds", "zeta-posts", "zeta"]),
+    ("toml", &["zeta-creds", "zeta-install", "zeta-posts", "zeta"]),
     ("ureq", &["zeta-registration"]),
     ("serde-saphyr", &["zeta-registration", "zeta-posts"]),
     ("if-addrs", &["zeta-registration"]),

@@ -35,6 +35,7 @@ mod guide;
 mod heartbeat;
 mod hook;
 mod init;
+mod install;
 mod lease;
 mod log;
 mod mcp;
@@ -147,6 +148,7 @@ const NOUNS: &[Noun] = &[
     node::NOUN,
     cluster::NOUN,
     post::NOUN,
+    install::NOUN,
     repair::NOUN,
     signature::NOUN,
     unit::NOUN,

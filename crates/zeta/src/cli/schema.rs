@@ -20,8 +20,9 @@ pub(super) const NOUN: Noun = Noun {
 #[command(after_help = "\
 Without a name the command lists the names that have a schema. 'error' is the schema of every error,
 'warning' that of a line that a command writes to standard error while it keeps running, 'mcp' that
-of the answers of the tools of 'zeta mcp'. 'file posts', 'file persona' and 'file repair-policy' are
-those of files that an operator writes; TOML is checked as the JSON of the same keys and values.
+of the answers of the tools of 'zeta mcp'. 'file posts', 'file persona', 'file repair-policy' and
+'file install-manifest' are those of files that an operator writes; TOML is checked as the JSON of
+the same keys and values.
 
 Examples:
   zeta schema
@@ -84,6 +85,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("demo", "demo"),
     schema!("doctor", "doctor"),
     schema!("error", "error"),
+    schema!("file install-manifest", "file-install-manifest"),
     schema!("file persona", "file-persona"),
     schema!("file posts", "file-posts"),
     schema!("file repair-policy", "file-repair-policy"),
@@ -96,6 +98,9 @@ const SCHEMAS: &[Schema] = &[
     schema!("hook status", "hook-status"),
     schema!("hook uninstall", "hook-uninstall"),
     schema!("init", "init"),
+    schema!("install plan", "install-plan"),
+    schema!("install run", "install-run"),
+    schema!("install status", "install-status"),
     schema!("lease acquire", "lease-acquire"),
     schema!("lease break", "lease-break"),
     schema!("lease check", "lease-check"),

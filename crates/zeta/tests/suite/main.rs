@@ -15,6 +15,7 @@ mod faults;
 mod flash;
 mod fuzz;
 mod hooks;
+mod install;
 mod it;
 mod json;
 mod languages;

@@ -11,6 +11,7 @@ mod creds;
 mod docs;
 mod files;
 mod hooks;
+mod install;
 mod lease;
 mod node;
 mod post;

@@ -8,8 +8,15 @@ use serde_json::Value;
 use super::exported;
 
 /// Schemas that belong to no command.
-const GENERAL: [&str; 6] =
-    ["error", "file persona", "file posts", "file repair-policy", "mcp", "warning"];
+const GENERAL: [&str; 7] = [
+    "error",
+    "file install-manifest",
+    "file persona",
+    "file posts",
+    "file repair-policy",
+    "mcp",
+    "warning",
+];
 
 /// All commands: nouns without verbs, and verbs with their noun.
 fn commands() -> BTreeSet<String> {

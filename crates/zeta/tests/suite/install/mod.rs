@@ -1,0 +1,7 @@
+//! `zeta install`: on real disks with real tools, killed at each of its steps; and what an ordinary
+//! user sees of it.
+
+mod cut;
+mod disks;
+mod plain;
+mod rig;

@@ -1,0 +1,107 @@
+//! The bugs of installations: what is wiped, and what a cut leaves.
+
+use super::bugs::{Bug, bug};
+
+const NEXT: &str = "crates/zeta-core/src/install/next.rs";
+const PLAN: &str = "crates/zeta-core/src/install/plan.rs";
+const JOURNAL: &str = "crates/zeta-core/src/install/journal.rs";
+const KEY: &str = "crates/zeta-core/src/install/key.rs";
+const ROUTE: &str = "crates/zeta-core/src/install/route.rs";
+const STICK: &str = "crates/zeta-install/src/stick.rs";
+const RUN: &str = "crates/zeta-install/src/run.rs";
+const WRITER: &str = "crates/zeta-install/src/journal.rs";
+const DISK: &str = "crates/zeta-install/src/step/disk.rs";
+
+const CORE: &[&str] = &["-p", "zeta-core", "--lib", "install::tests"];
+const MANIFEST: &[&str] = &["-p", "zeta-install", "--lib", "manifest::tests"];
+const PLAIN: &[&str] = &["-p", "zeta", "--test", "suite", "install::plain"];
+const DISKS: &[&str] = &["-p", "zeta", "--test", "suite", "install::disks"];
+const CUT: &[&str] = &["-p", "zeta", "--test", "suite", "install::cut::a_"];
+
+/// All bugs.
+pub const BUGS: [Bug; 12] = [
+    bug(
+        "a disk is wiped that changed since the consent",
+        NEXT,
+        "let is_same = disk.signatures() == chosen.signatures;",
+        "let is_same = disk.id == chosen.id;",
+        CORE,
+    ),
+    bug(
+        "a foreign file system is formatted over after a cut",
+        NEXT,
+        "seen.content.is_empty() || own\n",
+        "seen.content.is_empty() || own || table.part_of(seen).is_some()\n",
+        CORE,
+    ),
+    bug(
+        "a step that is done is begun again",
+        NEXT,
+        "!is_done || (step.needs_mounts() && seen.is_mounted && !seen.holds.contains(step))",
+        "!is_done || (seen.is_mounted && !seen.holds.contains(step))",
+        CORE,
+    ),
+    bug(
+        "a disk without a serial number is chosen",
+        PLAN,
+        "if !disk.id.is_known() {",
+        "if disk.id.size == 0 {",
+        CORE,
+    ),
+    bug(
+        "the name of a node is no part of the consent",
+        PLAN,
+        "std::iter::once(\"wipe\".into()).chain(ids).chain(names).collect();",
+        "std::iter::once(\"wipe\".into()).chain(ids).chain(names.take(0)).collect();",
+        CORE,
+    ),
+    bug(
+        "a gap in a journal is passed over",
+        JOURNAL,
+        "Ok(read) if read.n == journal.lines + 1 => journal.add(read.event),",
+        "Ok(read) if read.n > journal.lines => journal.add(read.event),",
+        CORE,
+    ),
+    bug(
+        "a disk is chosen without the key",
+        KEY,
+        "must(\"ace.disks.data\", ",
+        "may(\"ace.disks.data\", ",
+        MANIFEST,
+    ),
+    bug(
+        "a longer range hides an overlap of addresses",
+        ROUTE,
+        "mask(self.bits.min(other.bits))",
+        "mask(self.bits.max(other.bits))",
+        CORE,
+    ),
+    bug(
+        "a file of the stick is taken without its digest",
+        STICK,
+        "manifest.check(&listed.name, &bytes)",
+        "Ok::<_, std::fmt::Error>(listed)",
+        PLAIN,
+    ),
+    bug(
+        "a check that failed stops nothing",
+        RUN,
+        "        if wrong.is_empty() {\n",
+        "        if wrong.len() < Check::ALL.len() {\n",
+        DISKS,
+    ),
+    bug(
+        "a tool of a killed call works beside the next one",
+        WRITER,
+        "fcntl_setfd(&file, FdFlags::empty())",
+        "fcntl_setfd(&file, FdFlags::CLOEXEC)",
+        CUT,
+    ),
+    bug(
+        "an older file system comes back in a new partition",
+        DISK,
+        "chain(table.parts.iter().flat_map(edge))",
+        "chain(table.parts.iter().take(0).flat_map(edge))",
+        DISKS,
+    ),
+];
