@@ -18,7 +18,7 @@ const BEGIN: &str = "<!-- written by 'cargo xtask bench' -->\n";
 const END: &str = "<!-- end of what 'cargo xtask bench' wrote -->\n";
 
 /// The benches, in the order of the page.
-const BENCHES: [&str; 15] = [
+const BENCHES: [&str; 16] = [
     "oneshot",
     "peers",
     "library",

@@ -200,11 +200,7 @@ impl Sandbox {
             assert_eq!(status, 0, "{said}");
         }
         if path.contains("zeta repair") {
-            let made = "umask 22; mkdir -p .config/zeta && \
-                 printf '[personas.otto]\\nscope = \"rebuild\"\\nneeds_post = false\\n' \
-                 > .config/zeta/repair-policy.toml";
-            let (status, said) = self.sh(made, "", LIMIT);
-            assert_eq!(status, 0, "{said}");
+            self.prepare_policy();
         }
         if path.contains("lease") && !matches!(verb, "acquire" | "exec") {
             let (status, token) = self.sh("zeta -q lease acquire deploy", "", LIMIT);
@@ -212,6 +208,15 @@ impl Sandbox {
             return token.trim().to_owned();
         }
         String::new()
+    }
+
+    /// Writes a policy of repairs with one persona.
+    fn prepare_policy(&self) {
+        let made = "umask 22; mkdir -p .config/zeta && \
+             printf '[personas.otto]\\nscope = \"rebuild\"\\nneeds_post = false\\n' \
+             > .config/zeta/repair-policy.toml";
+        let (status, said) = self.sh(made, "", LIMIT);
+        assert_eq!(status, 0, "{said}");
     }
 }
 
