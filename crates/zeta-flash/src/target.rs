@@ -137,10 +137,12 @@ fn of_content(disk: &Device) -> Vec<Reason> {
     let path = disk.path();
     match Disk::is_free(Path::new(&path)) {
         Ok(true) => {
-            let all = disk.all().into_iter().map(Device::path);
-            all.flat_map(|path| judge_content(&path, content::of(&path))).collect()
+            let all: Vec<String> = disk.all().into_iter().map(Device::path).collect();
+            let found = all.iter().zip(content::of(&all));
+            found.flat_map(|(path, found)| judge_content(path, found)).collect()
         }
         Ok(false) => vec![Reason::InUse { path, place: "a place that is not seen here".into() }],
+        Err(error) if error.kind == Kind::Unsafe => vec![Reason::NeedsRoot(path)],
         Err(error) => vec![Reason::UnknownContent { path, why: error.text }],
     }
 }

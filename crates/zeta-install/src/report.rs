@@ -1,14 +1,12 @@
 //! The plan, the commands and the state of an installation, as text and as JSON.
 
-use std::fmt::Write as _;
-
 use zeta_core::install::journal::{Chosen, Progress};
 use zeta_core::install::key::{Setting, Unset};
 use zeta_core::install::layout::Table;
 use zeta_core::install::plan::Question;
 use zeta_core::install::{Journal, Refusal, Step};
 use zeta_core::json::Object;
-use zeta_core::record::quote;
+use zeta_core::record::{printable, quote};
 
 use crate::manifest::Manifest;
 use crate::run::Moment;
@@ -107,43 +105,46 @@ pub fn plan_text(manifest: &Manifest, moment: &Moment, journal: &Journal) -> Str
     let mut text = steps_text(journal);
     for (disk, table) in plan.chosen.iter().zip(&plan.tables) {
         let role = if disk.is_boot { "the system" } else { "data" };
-        let _ = writeln!(text, "\ndisk {} ({}) for {role}:", disk.id, disk.path);
+        text.push('\n');
+        line(&mut text, &format!("disk {} ({}) for {role}:", disk.id, disk.path));
         for part in &table.parts {
             let len = (part.end - part.start) >> 20;
             let (fs, label, mount) = (part.fs.word(), &part.label, &part.mount);
-            let _ = writeln!(text, "  {}  {len} MiB  {fs} {label}  /{mount}", part.number);
+            line(&mut text, &format!("  {}  {len} MiB  {fs} {label}  /{mount}", part.number));
         }
     }
     if !plan.left.is_empty() {
         text.push('\n');
     }
     for left in &plan.left {
-        let _ = writeln!(text, "disk {} is left out: {}", left.path, left.why);
+        line(&mut text, &format!("disk {} is left out: {}", left.path, left.why));
     }
     text.push('\n');
     for setting in manifest.settings.iter().filter(|setting| setting.given.is_none()) {
-        let _ = match setting.key.unset {
-            Unset::Default(value) => {
-                writeln!(text, "{} is not set: {value} counts", setting.key.path)
-            }
-            Unset::Nothing(what) | Unset::Refused(what) => {
-                writeln!(text, "{} is not set: {what}", setting.key.path)
-            }
+        let what = match setting.key.unset {
+            Unset::Default(value) => format!("{value} counts"),
+            Unset::Nothing(what) | Unset::Refused(what) => what.to_owned(),
         };
+        line(&mut text, &format!("{} is not set: {what}", setting.key.path));
     }
     text.push('\n');
-    let _ = match &plan.node {
-        Some(node) => writeln!(text, "the node is {node}"),
-        None => writeln!(text, "the name of the node is not known, or made up when a run begins"),
-    };
+    line(
+        &mut text,
+        &match &plan.node {
+            Some(node) => format!("the node is {node}"),
+            None => "the name of the node is not known, or made up when a run begins".to_owned(),
+        },
+    );
     for question in &plan.questions {
-        let _ = writeln!(text, "question {}: {}", question.id, question.text);
+        line(&mut text, &format!("question {}: {}", question.id, question.text));
     }
     for refusal in &plan.refusals {
-        let _ = writeln!(text, "refused: {refusal}");
+        line(&mut text, &format!("refused: {refusal}"));
     }
-    let _ = write!(text, "{} questions are left", plan.questions.len());
-    text
+    text + &match plan.questions.len() {
+        1 => "1 question is left".to_owned(),
+        count => format!("{count} questions are left"),
+    }
 }
 
 fn steps_text(journal: &Journal) -> String {
@@ -156,10 +157,18 @@ fn steps_text(journal: &Journal) -> String {
             Progress::Waiting if step.is_destructive() => "DESTROYS",
             Progress::Waiting => "waits",
         };
-        let _ =
-            writeln!(text, "{:<5} {state:<8}  {:<13} {}", about.number, step.word(), about.title);
+        line(
+            &mut text,
+            &format!("{:<5} {state:<8}  {:<13} {}", about.number, step.word(), about.title),
+        );
     }
     text
+}
+
+/// Adds a line. What a disk, a journal or a manifest says in it moves no cursor.
+fn line(text: &mut String, line: &str) {
+    text.push_str(&printable(line));
+    text.push('\n');
 }
 
 /// The commands as text.
@@ -223,16 +232,16 @@ pub fn status_text(journal: &Journal, refusal: Option<&Refusal>) -> String {
     let mut text = steps_text(journal);
     for (check, found, overridden) in &journal.checks {
         let overridden = overridden.as_ref().map(|why| format!(", overridden: {why}"));
-        let _ = writeln!(text, "check {check}: {found}{}", overridden.unwrap_or_default());
+        line(&mut text, &format!("check {check}: {found}{}", overridden.unwrap_or_default()));
     }
     for disk in journal.chosen.iter().flatten() {
-        let _ = writeln!(text, "disk {} ({})", disk.id, disk.path);
+        line(&mut text, &format!("disk {} ({})", disk.id, disk.path));
     }
     if let Some((step, why)) = &journal.failed {
-        let _ = writeln!(text, "the step {step} failed: {why}");
+        line(&mut text, &format!("the step {step} failed: {why}"));
     }
     if let Some(refusal) = refusal {
-        let _ = writeln!(text, "the next call is refused: {refusal}");
+        line(&mut text, &format!("the next call is refused: {refusal}"));
     }
     let what = match state(journal) {
         "damaged" => "a line of the journal is damaged",

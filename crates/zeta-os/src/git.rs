@@ -10,15 +10,22 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 
-use crate::command::{self, Failure, Program};
+use crate::command::{self, Failure, Finished, Program};
 use crate::error::{Error, Kind, Result};
 
-/// The time limit of a question to git.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Limits of one call of git.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long it may take.
+    pub time: Duration,
+    /// Most bytes of what it prints.
+    pub output: usize,
+}
+
+/// The limits of a question.
+const QUESTION: Limits = Limits { time: Duration::from_secs(60), output: 1 << 20 };
 /// The time limit of one read of a long answer: git may have to unpack a whole repository first.
 const READ_LIMIT: Duration = Duration::from_secs(600);
-/// Most bytes of an answer.
-const ANSWER_MAX: usize = 1 << 20;
 /// Most bytes of a complaint that are looked at.
 const COMPLAINT_MAX: u64 = 4096;
 
@@ -44,13 +51,15 @@ pub const LEADING: [&str; 18] = [
     "GIT_CURL_VERBOSE",
 ];
 
-/// A call of git in a directory, which asks no person for anything.
+/// A call of git in a directory, which asks no person for anything, and whose looks lock no person
+/// out of the files.
 pub fn command(dir: &Path) -> Command {
     let mut command = Command::new("git");
     LEADING.iter().for_each(|name| {
         command.env_remove(name);
     });
     command.arg("-C").arg(dir).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
+    command.env("GIT_OPTIONAL_LOCKS", "0");
     command
 }
 
@@ -59,13 +68,28 @@ pub fn command(dir: &Path) -> Command {
 /// # Errors
 /// git does not run, says no, or takes longer than a minute.
 pub fn answer(dir: &Path, args: &[&str]) -> Result<Vec<u8>> {
-    match command::run(self::command(dir).args(args), b"", LIMIT, ANSWER_MAX) {
-        Ok(finished) if finished.status.success() => Ok(finished.output.to_vec()),
-        Ok(finished) => Err(refused(dir, args, &finished.errors)),
+    let finished = run(self::command(dir), dir, args, QUESTION)?;
+    match finished.status.success() {
+        true => Ok(finished.output.to_vec()),
+        false => Err(refused(dir, args, &finished.errors)),
+    }
+}
+
+/// Runs a [`command`] of a directory with these arguments to its end, which may be a bad one.
+///
+/// # Errors
+/// git does not run, or goes beyond the limits: half of an answer would be another answer.
+pub fn run(mut command: Command, dir: &Path, args: &[&str], limits: Limits) -> Result<Finished> {
+    let failed = |why: String| Error::new(Kind::Fault, format!("{}: {why}", named(dir, args)));
+    let Limits { time, output } = limits;
+    match command::run(command.args(args), b"", time, output) {
+        Ok(finished) if finished.is_cut => {
+            Err(failed(format!("it printed more than {output} bytes")))
+        }
+        Ok(finished) => Ok(finished),
         Err(Failure::NotStarted(error)) => Err(not_started(&error)),
         Err(Failure::TimedOut | Failure::OutputOpen(_)) => {
-            let text = format!("{}: it took longer than {} s", named(dir, args), LIMIT.as_secs());
-            Err(Error::new(Kind::Fault, text))
+            Err(failed(format!("it took longer than {} s", time.as_secs())))
         }
     }
 }

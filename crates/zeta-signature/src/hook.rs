@@ -1,12 +1,13 @@
 //! The hooks of a repository: `prepare-commit-msg` adds the block of an agent, and `commit-msg`
 //! checks a message.
 //!
-//! A hook that was there is renamed to `NAME.before-zeta`, and runs first. Each step is one rename,
-//! so that a process that is killed in between leaves what the next install or uninstall goes on
-//! with.
+//! A hook that was there gets the name `NAME.before-zeta`, and runs first. At each moment one of the
+//! two has the place, and a process that is killed in between leaves what the next install or
+//! uninstall goes on with.
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
@@ -155,7 +156,7 @@ pub fn install(dir: &Path, hook: Hook, program: &Path) -> Result<Change> {
     if is_own && read_plain(&place.file, HOOK_MAX).is_ok_and(|text| text == script.as_bytes()) {
         return Ok(change(Outcome::Unchanged));
     }
-    if is_there && !is_own {
+    if is_there && !is_own && !place.is_half_moved() {
         if place.has_before() {
             let text = format!(
                 "{} is a hook of another program, and {} is there, too",
@@ -165,7 +166,9 @@ pub fn install(dir: &Path, hook: Hook, program: &Path) -> Result<Change> {
             return Err(Error::new(Kind::Refused, text)
                 .hint("let one of the two call the other one, under the first name"));
         }
-        let moved = fs::rename(&place.file, &place.before);
+        // A file system without links has a moment with no hook.
+        let moved = fs::hard_link(&place.file, &place.before)
+            .or_else(|_| fs::rename(&place.file, &place.before));
         moved.map_err(|error| cannot("move", &place.file, &error))?;
     }
     fs::create_dir_all(dir).map_err(|error| cannot("make", dir, &error))?;
@@ -185,6 +188,10 @@ pub fn uninstall(dir: &Path, hook: Hook) -> Result<Change> {
     let has_before = place.has_before();
     let has_other = has_before || is_there && !is_own;
     let file = place.file.clone();
+    if place.is_half_moved() {
+        let removed = fs::remove_file(&place.before);
+        removed.map_err(|error| cannot("remove", &place.before, &error))?;
+    }
     if is_there && !is_own || !is_there && !has_before {
         return Ok(Change { hook, file, outcome: Outcome::Unchanged, has_other });
     }
@@ -228,6 +235,15 @@ impl Place {
 
     fn has_before(&self) -> bool {
         fs::symlink_metadata(&self.before).is_ok()
+    }
+
+    /// Returns whether a hook of another program has both names: zeta's was not written any more.
+    fn is_half_moved(&self) -> bool {
+        let number = |path: &Path| {
+            let found = fs::symlink_metadata(path).ok()?;
+            Some((found.dev(), found.ino()))
+        };
+        number(&self.before).is_some_and(|before| number(&self.file) == Some(before))
     }
 }
 

@@ -1,6 +1,7 @@
 //! An image on a loop device, beside `dd` with the same image and the same device; and a plan.
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -102,6 +103,21 @@ fn memory(dir: &Path, image: &Path) -> Outcomes<f64> {
     Ok(usage.ru_maxrss as f64 / 1024.0)
 }
 
+/// Returns the ns of a plan: the median of several calls.
+fn plan(args: &[&str]) -> Outcomes<f64> {
+    let mut plans = Vec::new();
+    for _ in 0..21 {
+        let start = Instant::now();
+        let out = Command::new(env!("CARGO_BIN_EXE_zeta")).arg("--json").args(args).output()?;
+        plans.push(start.elapsed().as_nanos() as f64);
+        let answer: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+        if answer["disks"].as_array().is_none() {
+            return Err(format!("no plan: {answer}").into());
+        }
+    }
+    Ok(median(&plans))
+}
+
 fn main() -> Outcomes<()> {
     head("an image of 512 MiB on a loop device, beside dd");
     let scratch = Scratch::on_disk("flash")?;
@@ -131,13 +147,18 @@ fn main() -> Outcomes<()> {
     row(what, &time(median(&whole)), &anchor, ratio, at_most(2.0, None));
     let used = memory(&dir, &path)?;
     row("memory of a write, MiB", &format!("{used:.1} MiB"), "", used, at_most(64.0, 32.0));
-    let mut plans = Vec::new();
-    for _ in 0..21 {
-        let start = Instant::now();
-        json(Command::new(env!("CARGO_BIN_EXE_zeta")).args(["--json", "flash", "plan"]))?;
-        plans.push(start.elapsed().as_nanos() as f64);
-    }
-    let plan = median(&plans);
-    row("a plan, ms", &time(plan), "", plan / 1e6, at_most(50.0, 20.0));
+    // Of a short image, and with what is on the stick.
+    let (short, mut bytes) = (dir.join("short.iso"), Vec::new());
+    File::open(&path)?.take(1 << 20).read_to_end(&mut bytes)?;
+    fs::write(&short, &bytes)?;
+    let short = short.display().to_string();
+    let name = stick.name.as_str();
+    let disk = ["--image", &short, "--disk", name, "--allow-internal", name];
+    let flash = plan(&[&["flash", "plan"][..], &disk].concat())?;
+    row("a plan to flash, ms", &time(flash), "", flash / 1e6, at_most(50.0, 20.0));
+    // The disk of the example is not here, which is the last thing that is found.
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/install/worker.toml");
+    let install = plan(&["install", "plan", "--manifest", manifest])?;
+    row("a plan to install, ms", &time(install), "", install / 1e6, at_most(50.0, 20.0));
     Ok(())
 }

@@ -62,6 +62,9 @@ pub enum Reason {
         /// Why it is not.
         why: String,
     },
+    /// What it contains is not known, because only root can read it.
+    #[error("only root can read what is on {0}: call this with sudo")]
+    NeedsRoot(String),
     /// Something was made of a part of it.
     #[error("{path} ({kind}) is made of it")]
     Holder {
@@ -99,6 +102,7 @@ impl Reason {
             Reason::InUse { .. } => "in_use",
             Reason::Member { .. } => "member",
             Reason::UnknownContent { .. } => "unknown_content",
+            Reason::NeedsRoot(_) => "needs_root",
             Reason::Holder { .. } => "holder",
             Reason::System(_) => "system",
             Reason::UnknownSystem(_) => "unknown_system",

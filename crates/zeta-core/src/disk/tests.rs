@@ -120,9 +120,24 @@ fn what_is_on_a_disk_is_no_part_of_something_larger_and_is_known() {
     assert_eq!(words(Err("Permission denied")), ["unknown_content"]);
     let text = br#"{"signatures":[{"device":"loop0","offset":"0x0","type":"dos","uuid":null},
         {"device":"loop0","offset":"0x0","type":"crypto_LUKS","uuid":"1","label":null}]}"#;
-    assert_eq!(wipefs::parse(text).unwrap(), ["dos", "crypto_LUKS"]);
-    assert_eq!(wipefs::parse(b"{\"signatures\": [\n\n ]}").unwrap(), [""; 0]);
-    for text in ["", "{}", "[]", r#"{"signatures":[{"type":null}]}"#, r#"{"signatures":null}"#] {
+    let kinds = |text: &[u8], paths: &[&str]| {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        wipefs::kinds(&wipefs::parse(text).unwrap(), &paths)
+    };
+    let both = vec!["dos".to_owned(), "crypto_LUKS".to_owned()];
+    assert_eq!(kinds(text, &["/dev/loop0"]), Some(vec![both.clone()]));
+    assert_eq!(kinds(text, &["/dev/loop0p1", "/dev/loop0"]), Some(vec![vec![], both]));
+    // A signature that is on no device that was asked about is not dropped.
+    assert_eq!(kinds(text, &["/dev/loop1"]), None);
+    assert_eq!(kinds(b"{\"signatures\": [\n\n ]}", &["/dev/sda"]), Some(vec![vec![]]));
+    for text in [
+        "",
+        "{}",
+        "[]",
+        r#"{"signatures":[{"device":"sda","type":null}]}"#,
+        r#"{"signatures":[{"type":"dos"}]}"#,
+        r#"{"signatures":null}"#,
+    ] {
         assert!(wipefs::parse(text.as_bytes()).is_err(), "{text}");
     }
 }

@@ -90,11 +90,15 @@ impl Disk {
     /// open.
     ///
     /// # Errors
-    /// It cannot be opened at all.
+    /// It cannot be opened at all; [`Kind::Unsafe`] if only another user can.
     pub fn is_free(path: &Path) -> Result<bool> {
         match open(path, OFlags::RDONLY | ALONE, Mode::empty()) {
             Ok(_) => Ok(true),
             Err(Errno::BUSY) => Ok(false),
+            Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
+                let error = Error::fault("cannot open", path, errno);
+                Err(Error { kind: Kind::Unsafe, ..error })
+            }
             Err(errno) => Err(Error::fault("cannot open", path, errno)),
         }
     }

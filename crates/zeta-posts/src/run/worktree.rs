@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeta_core::name::Label;
-use zeta_os::command::{self, Failure};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
 use zeta_os::flock::lock_within;
@@ -32,14 +31,12 @@ const PLAIN: &str = "work";
 const KIND: &str = "guard-post-worktree";
 /// Longest such file, in bytes.
 const MARK_MAX: u64 = 16 << 10;
-/// The time limit of one call of git: it checks a whole repository out.
-const LIMIT: Duration = Duration::from_secs(600);
+/// The limits of one call of git: it checks a whole repository out, or lists all files.
+const LIMITS: git::Limits = git::Limits { time: Duration::from_secs(600), output: 64 << 20 };
 /// How long the end of killed processes is waited for.
 const END_LIMIT: Duration = Duration::from_secs(10);
 /// The variable of what makes or removes worktrees: the directory of these.
 const MARK: &str = "ZETA_GUARD_POST_WORKTREES";
-/// Most bytes of an answer of git.
-const OUTPUT_MAX: usize = 64 << 20;
 /// What lets git look at all files, whatever the configurations of the user and the repository say.
 const SEES_ALL: [&str; 4] = ["-c", "status.showUntrackedFiles=all", "-c", "core.fsmonitor=false"];
 /// Its look at the files of a worktree.
@@ -186,7 +183,7 @@ fn lock(store: &Store) -> Result<File> {
     let made = temp_file::private_dir(&dir.join("x"));
     made.map_err(|error| cannot("make", &dir, &error))?;
     let file = File::open(&dir).map_err(|error| cannot("open", &dir, &error))?;
-    lock_within(&file, LIMIT).map_err(|errno| Error::io("cannot lock", &dir, errno))?;
+    lock_within(&file, LIMITS.time).map_err(|errno| Error::io("cannot lock", &dir, errno))?;
     let left = descent::end_all(&format!("{MARK}={}", dir.display()), END_LIMIT);
     match left.first() {
         None => Ok(file),
@@ -432,29 +429,11 @@ type Variable<'a> = (&'static str, &'a Path);
 /// Runs git; returns what it said, and whether it ended well.
 fn git_runs(dir: &Path, args: &[&str], variable: Option<Variable<'_>>) -> Result<(String, bool)> {
     let mut git = git::command(dir);
-    // A look at the files locks no person out of them.
-    git.args(args).env("GIT_OPTIONAL_LOCKS", "0");
     variable.map(|(name, value)| git.env(name, value));
-    let finished = command::run(&mut git, b"", LIMIT, OUTPUT_MAX);
-    let called = || format!("git {} in {}", args.join(" "), dir.display());
-    match finished {
-        // What is missing may be the work.
-        Ok(finished) if finished.is_cut => {
-            Err(Error::new(Kind::Fault, format!("{}: it said too much", called())))
-        }
-        Ok(finished) => {
-            let is_good = finished.status.success();
-            let said = if is_good { &finished.output } else { &finished.errors };
-            Ok((String::from_utf8_lossy(said).into_owned(), is_good))
-        }
-        Err(Failure::NotStarted(error)) => {
-            Err(Error::new(Kind::Fault, format!("{}: {error}", called())).hint("install git"))
-        }
-        Err(_) => {
-            let text = format!("{}: it took longer than {} s", called(), LIMIT.as_secs());
-            Err(Error::new(Kind::Fault, text))
-        }
-    }
+    let finished = git::run(git, dir, args, LIMITS)?;
+    let is_good = finished.status.success();
+    let said = if is_good { &finished.output } else { &finished.errors };
+    Ok((String::from_utf8_lossy(said).into_owned(), is_good))
 }
 
 /// Runs git, which must end well; returns what it said.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use zeta_core::install::plan::Question;
 use zeta_core::install::{Action, Refusal, next, picture};
 use zeta_core::json::Object;
+use zeta_core::record::printable;
 use zeta_creds::prompt;
 use zeta_install::check::Check;
 use zeta_install::manifest::{self, Manifest};
@@ -208,7 +209,8 @@ fn ask(question: &Question) -> Result<Option<Zeroizing<String>>> {
     if !prompt::has_terminal() {
         return Ok(None);
     }
-    let text = format!("{}: ", question.text);
+    // What a disk says of itself moves no cursor.
+    let text = format!("{}: ", printable(&question.text));
     if question.is_secret {
         let typed = prompt::passphrase(&text)?;
         let typed = String::from_utf8(typed.expose().to_vec());

@@ -10,7 +10,7 @@ use zeta_core::record::is_unprintable;
 
 use super::{Loop, consent, disk, hash, image_file, target, write};
 use crate::json;
-use crate::support::{Sandbox, Terminal, find, run};
+use crate::support::{Sandbox, TempDir, Terminal, can, find, run};
 
 const LEN: usize = 6 << 20;
 const DISK: usize = 16 << 20;
@@ -104,6 +104,32 @@ fn what_is_on_a_disk_is_read_from_the_disk_and_not_from_a_listing() {
     std::fs::write(&stick.file, &bytes).unwrap();
     let _ = Command::new("blockdev").arg("--flushbufs").arg(&stick.device).output();
     is_refused(&sandbox, &path, &stick, None, "member");
+}
+
+#[test]
+fn a_user_who_cannot_read_a_disk_learns_that_root_can() {
+    let test = "a_user_who_cannot_read_a_disk_learns_that_root_can";
+    let sandbox = Sandbox::new();
+    let Some(stick) = disk(test, &sandbox, "stick", DISK) else { return };
+    let place = TempDir::new("flash", 0o755);
+    let image = place.join("a.iso");
+    std::fs::copy(image_file(&sandbox, LEN), &image).unwrap();
+    std::fs::set_permissions(&image, PermissionsExt::from_mode(0o644)).unwrap();
+    let zeta = place.join("zeta");
+    let (from, to) = (env!("CARGO_BIN_EXE_zeta"), zeta.to_str().unwrap());
+    assert!(can("install", &["-m", "755", from, to]));
+    let mut call = Command::new("setpriv");
+    call.args(["--reuid", "12345", "--regid", "12345", "--clear-groups", to]);
+    call.args(["--json", "flash", "plan", "--image", image.to_str().unwrap()]);
+    call.env_remove("HOME").current_dir("/").args(target(&stick.name()));
+    let answer = json::judge(&["flash", "plan"], &run(&mut call), 3);
+    let disks = answer["disks"].as_array().unwrap().iter();
+    let mut rows = disks.filter(|row| row["path"] == stick.device.to_str().unwrap());
+    let row = rows.next().unwrap();
+    let words: Vec<&Value> =
+        row["reasons"].as_array().unwrap().iter().map(|one| &one["reason"]).collect();
+    assert_eq!(words, ["needs_root"], "{row}");
+    assert!(answer["message"].as_str().unwrap().contains("sudo"), "{answer}");
 }
 
 /// Checks that a text moves no cursor and has no line of a name's own.

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use zeta_core::record::is_unprintable;
 
 use crate::support::{Out, Sandbox, run};
 
@@ -147,5 +148,22 @@ fn a_journal_that_another_user_could_have_written_has_no_consent() {
             assert!(out.err.contains("may write") || out.err.contains("write to it"), "{out:?}");
         }
         fs::set_permissions(path, before).unwrap();
+    }
+}
+
+#[test]
+fn what_a_disk_says_of_itself_moves_no_cursor_and_makes_no_line() {
+    let sandbox = Sandbox::new();
+    let laptop = examples().join("laptop.toml");
+    // The path, the mount point and the serial number are not zeta's.
+    let listing = LISTING
+        .replace("/iso", "/iso\\u001b[31m\\nforged")
+        .replace("/dev/sdx", "/dev/sdx\\u001b]0;x\\u0007")
+        .replace("U1", "U1\\u009b\\nforged");
+    let out = call(&sandbox, &listing, &["plan", "--manifest", laptop.to_str().unwrap()]);
+    assert!(out.out.contains("is left out") && out.out.contains("forged"), "{out:?}");
+    for text in [&out.out, &out.err] {
+        assert!(!text.chars().any(|c| c != '\n' && is_unprintable(c)), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("forged")), "{text}");
     }
 }

@@ -152,10 +152,23 @@ fn a_hook_that_was_there_runs_first_and_has_its_place_again_at_the_end() {
     assert!(message(&repo).contains("\nTicket: 7\nAgency-Signature-Version: 1\n"));
     assert_eq!(run(&mut commit(&repo, None, &["-m", "forbidden"])).status, 1);
     // A killed process has moved the hook and written nothing yet: the next call goes on.
+    let moved = hooks.join("prepare-commit-msg.before-zeta");
+    for by_link in [false, true] {
+        fs::remove_file(&add).unwrap();
+        if by_link {
+            fs::hard_link(&moved, &add).unwrap();
+        }
+        let answer = repo.json(&["signature", "install-hook"], 0);
+        assert_eq!(answer["hooks"][0]["outcome"], "installed");
+        made(&run(&mut commit(&repo, Some("otto"), &["-m", "feat: b"])));
+        assert!(message(&repo).contains("\nTicket: 7\n"));
+    }
+    // So does an uninstall.
     fs::remove_file(&add).unwrap();
-    assert_eq!(repo.json(&["signature", "install-hook"], 0)["hooks"][0]["outcome"], "installed");
-    made(&run(&mut commit(&repo, Some("otto"), &["-m", "feat: b"])));
-    assert!(message(&repo).contains("\nTicket: 7\n"));
+    fs::hard_link(&moved, &add).unwrap();
+    repo.json(&["signature", "uninstall-hook"], 0);
+    assert!(!moved.exists() && fs::read(&add).unwrap() == before);
+    repo.json(&["signature", "install-hook"], 0);
     for outcome in ["uninstalled", "unchanged"] {
         let answer = repo.json(&["signature", "uninstall-hook"], 0);
         assert_eq!(answer["hooks"][0]["outcome"], outcome);
