@@ -22,6 +22,8 @@ use crate::tool::Tool;
 const APPEAR: Duration = Duration::from_secs(30);
 /// The longest file that is compared, in bytes.
 const FILE_MAX: u64 = 8 << 20;
+/// What the name of a file begins with that is not whole.
+const TEMP: &str = ".zeta-install-";
 /// So many bytes are zeroed at once.
 const PIECE: usize = 1 << 20;
 
@@ -150,8 +152,17 @@ impl Call {
         }
     }
 
-    /// Returns whether what it leaves is there. A program alone leaves nothing that is known here.
+    /// Returns whether what it leaves is there, and nothing that a cut left beside it. A program
+    /// alone leaves nothing that is known here.
     pub fn holds(&self) -> bool {
+        let beside = match self {
+            Call::File { path, .. } | Call::Password { path, .. } => Some(path),
+            Call::Journal { to, .. } => Some(to),
+            _ => None,
+        };
+        if beside.is_some_and(|path| temp_file::is_left_beside(path, TEMP)) {
+            return false;
+        }
         match self {
             Call::Tool(_) | Call::Same { .. } | Call::Zero { .. } | Call::Appear(_) => true,
             Call::Make { path, content, check, .. } => {
@@ -240,7 +251,7 @@ fn write(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<()> {
     let kept = fs::create_dir_all(dir).and_then(|()| match mode {
         Some(mode) => {
             let kept = Mode::from_raw_mode(mode);
-            temp_file::keep_with_mode(path, ".zeta-install-", bytes, kept)?;
+            temp_file::keep_with_mode(path, TEMP, bytes, kept)?;
             // The umask may have taken some of it.
             fs::set_permissions(path, Permissions::from_mode(mode))
         }
@@ -323,4 +334,26 @@ fn appear(paths: &[String]) -> Result<()> {
 /// The event of a step that failed.
 pub fn failure(step: zeta_core::install::Step, error: &Error) -> Event {
     Event::Failed { step, why: error.text.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_there_when_it_is_alone() {
+        let dir = zeta_os::temp_dir::TempDir::new().unwrap();
+        let path = dir.path().join("password");
+        let bytes = Zeroizing::new(b"secret".to_vec());
+        let call = Call::File { path: path.clone(), bytes, mode: Some(0o600) };
+        assert!(!call.holds());
+        call.run().unwrap();
+        assert!(call.holds());
+        // A cut left the file of a later write, before it got its name.
+        let left = dir.path().join(format!("{TEMP}{}", "0".repeat(32)));
+        fs::write(&left, "secret").unwrap();
+        assert!(!call.holds());
+        call.run().unwrap();
+        assert!(call.holds() && !left.exists());
+    }
 }

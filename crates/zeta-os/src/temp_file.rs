@@ -104,6 +104,12 @@ pub fn abandoned<'d>(
     ours(dir, prefix, path).filter_map(move |name| lock(dir, name).ok())
 }
 
+/// Returns whether a maker that was killed left a file `PREFIX<random>` beside a file.
+pub fn is_left_beside(path: &Path, prefix: &str) -> bool {
+    let dir = openat(CWD, dir_of(path), DIRECTORY, Mode::empty());
+    dir.is_ok_and(|dir| abandoned(dir.as_fd(), prefix, path).next().is_some())
+}
+
 /// Returns whether there is a file `PREFIX<random>` whose maker lives.
 pub fn is_in_use(dir: BorrowedFd<'_>, prefix: &str, path: &Path) -> bool {
     ours(dir, prefix, path).any(|name| matches!(lock(dir, name), Err(Errno::AGAIN)))

@@ -1,8 +1,8 @@
 //! The hooks of a repository: `prepare-commit-msg` adds the block of an agent, and `commit-msg`
 //! checks a message.
 //!
-//! A hook that was there gets the name `NAME.before-zeta`, and runs first. At each moment one of the
-//! two has the place, and a process that is killed in between leaves what the next install or
+//! A hook that was there gets the name `NAME.before-zeta`, and runs first. At each moment one of
+//! the two has the place. A process that is killed in between leaves what the next install or
 //! uninstall goes on with.
 
 use std::fs;

@@ -83,8 +83,8 @@ pub const BUGS: [Bug; 10] = [
     bug(
         "a hook of another program is written over",
         HOOK,
-        "if is_there && !is_own {\n        if place.has_before() {",
-        "if is_there && !is_own && place.before.is_dir() {\n        if place.has_before() {",
+        "if is_there && !is_own && !place.is_half_moved() {\n",
+        "if is_there && !is_own && place.before.is_dir() {\n",
         HOOKS,
     ),
 ];
