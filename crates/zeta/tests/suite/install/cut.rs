@@ -19,8 +19,17 @@ fn rig() -> Rig {
     rig
 }
 
+/// What ended the calls of a run.
+#[derive(PartialEq)]
+enum By {
+    /// A signal, at a known step.
+    Signal,
+    /// The end of all processes at once, at any moment.
+    Power,
+}
+
 /// The end is the same for each way that leads there.
-fn assert_installed(rig: &Rig, untouched: &str) {
+fn assert_installed(rig: &Rig, untouched: &str, by: By) {
     assert_eq!(&rig.hash(1), untouched, "another disk changed");
     let journal = rig.journal();
     assert!(journal.ends_with("\"event\":\"finished\"}\n"), "{journal}");
@@ -43,8 +52,9 @@ fn assert_installed(rig: &Rig, untouched: &str) {
         "0 mkfs.ext4 -F -q -L nixos",
         "0 mkfs.ext4 -F -q -L longhorn1",
     ] {
+        // A cut may come after a tool has ended, and before the rig has noted that.
         let times = done.lines().filter(|line| line.starts_with(made)).count();
-        assert_eq!(times, 1, "{made}: {done}");
+        assert!(times == 1 || times == 0 && by == By::Power, "{made}: {times} times: {done}");
     }
     let done: Vec<&str> = journal.lines().filter(|line| line.contains("\"done\"")).collect();
     for step in ["wipe", "partition", "format"] {
@@ -76,7 +86,7 @@ fn a_run_that_is_killed_before_and_after_each_tool_goes_on_to_the_same_end() {
         assert!(killed.contains(&format!("before {tool}")), "{tool}: {killed}");
         assert!(killed.contains(&format!("after {tool}")), "{tool}: {killed}");
     }
-    assert_installed(&rig, &untouched);
+    assert_installed(&rig, &untouched, By::Signal);
 }
 
 #[test]
@@ -107,7 +117,7 @@ fn a_run_that_is_killed_at_each_line_of_its_journal_goes_on_to_the_same_end() {
     }
     assert!(seen.len() >= 37, "killed only at {seen:?}");
     assert!(kills >= seen.len());
-    assert_installed(&rig, &untouched);
+    assert_installed(&rig, &untouched, By::Signal);
 }
 
 #[test]
@@ -135,7 +145,7 @@ fn a_tool_that_outlives_its_killed_caller_keeps_other_calls_out() {
     fs::write(go, "").unwrap();
     let finished = rig.call("run", &CONSENT);
     assert_eq!(finished.status, 0, "{finished:?}");
-    assert_installed(&rig, &untouched);
+    assert_installed(&rig, &untouched, By::Signal);
 }
 
 #[test]
@@ -176,5 +186,5 @@ fn power_cuts_at_any_moment_lead_to_the_same_end() {
     }
     assert!(cuts > 0, "no call was cut off");
     println!("{cuts} cuts");
-    assert_installed(&rig, &untouched);
+    assert_installed(&rig, &untouched, By::Power);
 }
