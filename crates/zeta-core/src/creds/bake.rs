@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::manifest::Rule;
 use super::wifi;
+use crate::stick::keys;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,17 +96,6 @@ pub enum BadBake {
     #[error("the value is no wireless network: {0}")]
     NotWifi(wifi::Unusable),
 }
-
-const KEY_TYPES: [&str; 8] = [
-    "ssh-rsa",
-    "ssh-ed25519",
-    "ssh-dss",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-];
 
 /// Takes `id=source` apart, at the first `=`. Blanks around the id do not count; those of a value
 /// do.
@@ -252,14 +242,15 @@ fn is_key(text: &str) -> bool {
     let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
     let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
-    KEY_TYPES.contains(&kind) && !key.is_empty() && key.bytes().all(base64)
+    keys::TYPES.contains(&kind) && !key.is_empty() && key.bytes().all(base64)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ask, BadBake, KEY_TYPES, Source, check_source, check_value, parse, sealed};
+    use super::{Ask, BadBake, Source, check_source, check_value, parse, sealed};
     use crate::creds::manifest::{Manifest, Rule};
     use crate::creds::wifi::Unusable;
+    use crate::stick::keys;
 
     #[test]
     fn an_argument_is_split_at_its_first_equals_sign() {
@@ -317,7 +308,7 @@ mod tests {
         for (rule, value, expect) in cases {
             assert_eq!(check_value(rule, value), expect, "{}", String::from_utf8_lossy(value));
         }
-        for kind in KEY_TYPES {
+        for kind in keys::TYPES {
             assert_eq!(check_value(Rule::PublicKey, format!("{kind} AAAA").as_bytes()), Ok(()));
         }
     }

@@ -10,6 +10,7 @@
 //! - [`layout`]: the partitions that a disk gets, with identities that are known beforehand.
 //! - [`seen`]: what was observed.
 //! - [`plan`]: which disks, which questions, and what is against it.
+//! - [`refusal`]: why it does not go on.
 //! - [`journal`]: the lines of an installation, and what they say together.
 //! - [`next`](mod@next): what to do next.
 //! - [`route`]: whether ranges of addresses overlap those of the network here.
@@ -22,6 +23,7 @@ pub mod manifest;
 pub mod next;
 pub mod picture;
 pub mod plan;
+pub mod refusal;
 pub mod route;
 pub mod seen;
 pub mod step;
@@ -32,7 +34,8 @@ mod world;
 
 pub use journal::{Event, Journal};
 pub use manifest::Manifest;
-pub use next::{Action, Refusal, next};
+pub use next::{Action, next};
 pub use plan::Plan;
+pub use refusal::Refusal;
 pub use seen::{Disk, DiskId, Seen};
 pub use step::Step;

@@ -9,7 +9,7 @@ use super::layout::{Table, fits, tables};
 use super::manifest::{
     Data, GithubMethod, HostnameSource, Manifest, OperatorKey, PasswordSource, Wipe,
 };
-use super::next::Refusal;
+use super::refusal::Refusal;
 use super::seen::{Disk, Seen};
 use super::step::Step;
 use crate::name::Label;

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// The types of keys.
-const TYPES: [&str; 8] = [
+pub const TYPES: [&str; 8] = [
     "ssh-ed25519",
     "ssh-rsa",
     "ssh-dss",
