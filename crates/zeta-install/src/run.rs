@@ -8,6 +8,7 @@ use zeta_core::install::journal::Progress;
 use zeta_core::install::manifest::{GithubMethod, HostnameSource, PasswordSource, Secret};
 use zeta_core::install::plan::{Given, HOSTNAME, PASSWORD, Question, WIPE};
 use zeta_core::install::{Action, Event, Journal, Plan, Refusal, Step, next};
+use zeta_core::time::format_utc;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::{files, host};
 
@@ -380,18 +381,22 @@ impl<'a> Installation<'a> {
     }
 
     fn finish(&self, moment: &Moment, writer: &mut Writer) -> Result<Ended> {
+        let place = &self.options.place;
         if !writer.journal.is_finished {
-            writer.append(Event::Finished)?;
-            let place = &self.options.place;
-            let to = place.on_node("var/lib/zeta/install/journal");
-            Call::Journal { from: place.state.join(journal::FILE), to }.run()?;
+            // The copy on the node is whole first: a call that is cut off here makes it again.
+            let mut bytes = Zeroizing::new(writer.bytes()?);
+            let line = writer.journal.render(&format_utc(host::wall_us()), &Event::Finished);
+            bytes.extend(line.as_bytes());
+            let path = place.on_node("var/lib/zeta/install/journal");
+            Call::File { path, bytes, mode: Some(0o600) }.run()?;
             rustix::fs::sync();
-            if place.kept().exists() {
-                std::fs::remove_dir_all(place.kept()).map_err(|error| {
-                    let text = format!("cannot remove {}: {error}", place.kept().display());
-                    Error::new(Kind::Fault, text)
-                })?;
-            }
+            writer.append(Event::Finished)?;
+        }
+        if place.kept().exists() {
+            std::fs::remove_dir_all(place.kept()).map_err(|error| {
+                let text = format!("cannot remove {}: {error}", place.kept().display());
+                Error::new(Kind::Fault, text)
+            })?;
         }
         let context = self.context(moment, &writer.journal);
         let node = moment.plan.node.clone().unwrap_or_default();

@@ -50,6 +50,8 @@ pub fn next(plan: &Plan, journal: &Journal, seen: &Seen, checked: bool) -> Actio
     match Step::ALL.into_iter().find(is_open) {
         Some(step) if step.needs_mounts() && !seen.is_mounted => Action::Mount,
         Some(step) => Action::Do(step),
+        // The end is written on the node, too.
+        None if !seen.is_mounted => Action::Mount,
         None => Action::Finished,
     }
 }

@@ -113,7 +113,12 @@ impl World {
             let done = match next(&plan, &journal, &self.seen, checked) {
                 Action::Refuse(refusal) => return End::Refused(refusal.word()),
                 Action::Ask(questions) => return End::Refused(questions[0].id),
-                Action::Finished => return End::Finished,
+                Action::Finished if journal.is_finished => return End::Finished,
+                Action::Finished => {
+                    // The program writes the end on the node, too.
+                    assert!(self.seen.is_mounted, "finished without the node");
+                    self.append(Event::Finished).map_err(|_| End::Cut)
+                }
                 Action::Check => {
                     checked = true;
                     Ok(())
@@ -154,11 +159,7 @@ impl World {
             }),
         }
         .map_err(cut)?;
-        self.append(Event::Done { step, found: String::new() }).map_err(cut)?;
-        if step == Step::Banner {
-            self.append(Event::Finished).map_err(cut)?;
-        }
-        Ok(())
+        self.append(Event::Done { step, found: String::new() }).map_err(cut)
     }
 
     fn append(&mut self, event: Event) -> Result<(), Cut> {

@@ -36,9 +36,10 @@ fn assert_installed(rig: &Rig, untouched: &str, by: By) {
     let seen = rig.mounted(
         "mount -t ext4 ${D}p2 . && cd \"$PWD\" && e=etc/zeta && test -s $e/cluster-node-id && \
          head -c 3 $e/initial-hashedpassword && test -d $e/.git && \
-         readlink nix/var/nix/profiles/system && find . -name '*zeta-install*'",
+         readlink nix/var/nix/profiles/system && find . -name '*zeta-install*' && \
+         grep -c '\"event\":\"finished\"' var/lib/zeta/install/journal",
     );
-    assert_eq!(seen, "$6$system-1-link\n");
+    assert_eq!(seen, "$6$system-1-link\n1\n");
     for part in ["p2", "p3"] {
         let device = format!("{}{part}", rig.disks[0].0);
         let checked = run(Command::new("e2fsck").args(["-n", "-f", &device]));
