@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use zeta_core::disk::{Device, Limits, Reason, judge_content};
+use zeta_core::disk::{Device, Limits, Reason};
 use zeta_core::flash::consent::Target;
 use zeta_core::flash::select::{Names, SelectError, select};
-use zeta_os::disk::{Disk, Identity, Snapshot, block, content, names_by_id};
+use zeta_os::disk::{Disk, Identity, Snapshot, block, names_by_id};
 use zeta_os::error::{Error, Kind, Result};
 
 /// A disk, and what is known of it.
@@ -127,24 +127,9 @@ fn reasons(
         reasons.push(Reason::UnknownSize);
     }
     if reasons.is_empty() {
-        reasons = of_content(device);
+        reasons = Snapshot::doubts(device);
     }
     reasons
-}
-
-/// The reasons against a disk by what is on it, and by a use that no listing shows.
-fn of_content(disk: &Device) -> Vec<Reason> {
-    let path = disk.path();
-    match Disk::is_free(Path::new(&path)) {
-        Ok(true) => {
-            let all: Vec<String> = disk.all().into_iter().map(Device::path).collect();
-            let found = all.iter().zip(content::of(&all));
-            found.flat_map(|(path, found)| judge_content(path, found)).collect()
-        }
-        Ok(false) => vec![Reason::InUse { path, place: "a place that is not seen here".into() }],
-        Err(error) if error.kind == Kind::Unsafe => vec![Reason::NeedsRoot(path)],
-        Err(error) => vec![Reason::UnknownContent { path, why: error.text }],
-    }
 }
 
 impl Row {

@@ -34,7 +34,7 @@ pub enum Call {
     Tool(Tool),
     /// Nothing, if a disk is still the one that was observed, and not in use.
     Same {
-        /// The disk.
+        /// The disk, or a partition of it.
         path: String,
         /// What told it from others.
         identity: Identity,
@@ -121,7 +121,7 @@ impl Call {
         match self {
             Call::Tool(tool) => tool.text(),
             Call::Same { path, identity } => {
-                format!("# is {path} the disk {} that was seen, and free", identity.serial)
+                format!("# is {path} on the disk {} that was seen, and free", identity.serial)
             }
             Call::Zero { path, ranges, .. } => {
                 let ranges: Vec<String> =
@@ -184,7 +184,7 @@ impl Call {
             Call::There(path) => fs::symlink_metadata(path).is_ok(),
             Call::Journal { to, .. } => {
                 let copy = files::read_plain(to, FILE_MAX).unwrap_or_default();
-                Journal::read(&String::from_utf8_lossy(&copy)).lines > 0
+                Journal::read(&copy).lines > 0
             }
         }
     }
@@ -196,7 +196,9 @@ impl Call {
     pub fn run(&self) -> Result<()> {
         match self {
             Call::Tool(tool) => tool.run().map(|_| ()),
-            Call::Same { path, identity } => open_same(path, identity).map(|_| ()),
+            Call::Same { path, identity } => {
+                is_same(path, &Disk::identity_at(Path::new(path))?, identity)
+            }
             Call::Zero { path, identity, ranges } => zero(path, identity, ranges),
             Call::Appear(paths) => appear(paths),
             Call::Make { make, .. } => match self.holds() {
@@ -293,7 +295,8 @@ fn clone(source: &str, commit: Option<&str>, to: &Path) -> Result<()> {
 }
 
 fn zero(path: &str, identity: &Identity, ranges: &[(u64, u64)]) -> Result<()> {
-    let disk = open_same(path, identity)?;
+    let disk = Disk::open(Path::new(path))?;
+    is_same(path, &disk.identity()?, identity)?;
     let zeros = Aligned::zeroed(PIECE);
     for (from, to) in ranges {
         let mut at = *from;
@@ -306,11 +309,9 @@ fn zero(path: &str, identity: &Identity, ranges: &[(u64, u64)]) -> Result<()> {
     disk.flush()
 }
 
-/// Opens a disk alone, if it is the one that was observed.
-fn open_same(path: &str, identity: &Identity) -> Result<Disk> {
-    let disk = Disk::open(Path::new(path))?;
-    match disk.identity()? == *identity {
-        true => Ok(disk),
+fn is_same(path: &str, found: &Identity, seen: &Identity) -> Result<()> {
+    match found == seen {
+        true => Ok(()),
         false => {
             let text = format!("{path} is another disk than the one that was looked at");
             Err(Error::new(Kind::Refused, text))

@@ -1,22 +1,40 @@
 //! What must be right before the wipe: after it, there is no way back. Each check can be overridden
 //! by its name, with a reason that the journal keeps.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use zeta_core::install::Plan;
-use zeta_core::install::route::{here, overlaps};
+use zeta_core::install::manifest::Fs;
+use zeta_core::install::route::{Range, here, overlaps};
 use zeta_core::time::{format_duration, format_utc};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
 use crate::manifest::Manifest;
-use crate::tool::Tool;
+use crate::tool::{Tool, found};
 
 /// How long a server may take to answer.
 const LIMIT: Duration = Duration::from_secs(30);
 /// How far the clock may be off, in seconds.
 const OFF_MAX: i64 = 300;
 const ROUTES: &str = "/proc/net/route";
+/// The programs that run after the wipe has begun.
+const TOOLS: [&str; 11] = [
+    "wipefs",
+    "sgdisk",
+    "partprobe",
+    "mkfs.vfat",
+    "fsck.vfat",
+    "mkdir",
+    "mount",
+    "git",
+    "mkpasswd",
+    "nixos-generate-config",
+    "nixos-install",
+];
+const EXT4: [&str; 2] = ["mkfs.ext4", "e2fsck"];
+const BTRFS: [&str; 2] = ["mkfs.btrfs", "btrfs"];
 
 /// A check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +49,20 @@ pub enum Check {
     DiskSizes,
     /// No range of addresses is one of the network here.
     Addresses,
+    /// The programs of all steps are there.
+    Tools,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Check; 5] =
-        [Check::Repository, Check::Cache, Check::Clock, Check::DiskSizes, Check::Addresses];
+    pub const ALL: [Check; 6] = [
+        Check::Repository,
+        Check::Cache,
+        Check::Clock,
+        Check::DiskSizes,
+        Check::Addresses,
+        Check::Tools,
+    ];
 
     /// Its name.
     pub fn word(self) -> &'static str {
@@ -46,6 +72,7 @@ impl Check {
             Check::Clock => "clock",
             Check::DiskSizes => "disk_sizes",
             Check::Addresses => "addresses",
+            Check::Tools => "tools",
         }
     }
 
@@ -67,10 +94,9 @@ impl Check {
         let ace = &manifest.values.ace;
         match self {
             Check::Repository => {
-                let args = ["ls-remote", "--quiet", "--exit-code", "--", &ace.source, "HEAD"];
-                let said = Tool::new("git", &args).within(LIMIT).run().map_err(with_clock)?;
-                let commit = said.text().split_whitespace().next().unwrap_or_default().to_owned();
-                Ok(format!("{} answers, and its newest commit is {commit}", ace.source))
+                let all = std::iter::once(&ace.source).chain(&ace.user_repos);
+                let found: Result<Vec<String>> = all.map(|source| repository(source)).collect();
+                Ok(found?.join(", "))
             }
             Check::Cache => {
                 let (status, _) = answer(&ace.nixos_install.cache)?;
@@ -81,25 +107,47 @@ impl Check {
                 let sizes = plan.chosen.iter().map(|disk| format!("{} {}", disk.id, disk.id.size));
                 Ok(format!("the partitions fit: {}", sizes.collect::<Vec<_>>().join(", ")))
             }
-            Check::Addresses => {
-                let text = std::fs::read_to_string(ROUTES).unwrap_or_default();
-                let unknown = || Error::new(Kind::Unsafe, format!("{ROUTES} cannot be read"));
-                let here = here(&text).ok_or_else(unknown)?;
-                let ranges = &ace.network.ranges;
-                if ranges.is_empty() {
-                    return Ok("not compared: ace.network.ranges is not set".to_owned());
-                }
-                let hits = overlaps(ranges, &here);
-                let hits: Vec<String> =
-                    hits.iter().map(|(one, other)| format!("{one} and {other}")).collect();
-                match hits.is_empty() {
-                    true => Ok(format!("{} ranges, and no overlap", ranges.len())),
+            Check::Addresses => addresses(&ace.network.ranges),
+            Check::Tools => {
+                let root = if ace.filesystems.root == Fs::Btrfs { BTRFS } else { EXT4 };
+                let data = if ace.filesystems.longhorn1 == Fs::Btrfs { BTRFS } else { EXT4 };
+                let all = TOOLS.iter().chain(&root).chain(&data);
+                let missing: BTreeSet<&str> =
+                    all.copied().filter(|program| found(program).is_none()).collect();
+                let missing: Vec<&str> = missing.into_iter().collect();
+                match missing.is_empty() {
+                    true => Ok("the programs of all steps are there".to_owned()),
                     false => {
-                        let text = format!("these ranges overlap: {}", hits.join(", "));
+                        let text = format!("{} cannot be found", missing.join(", "));
                         Err(Error::new(Kind::Refused, text))
                     }
                 }
             }
+        }
+    }
+}
+
+fn repository(source: &str) -> Result<String> {
+    let args = ["ls-remote", "--quiet", "--exit-code", "--", source, "HEAD"];
+    let said = Tool::new("git", &args).within(LIMIT).run().map_err(with_clock)?;
+    let commit = said.text().split_whitespace().next().unwrap_or_default().to_owned();
+    Ok(format!("{source} answers, and its newest commit is {commit}"))
+}
+
+fn addresses(ranges: &[Range]) -> Result<String> {
+    let text = std::fs::read_to_string(ROUTES).unwrap_or_default();
+    let unknown = || Error::new(Kind::Unsafe, format!("{ROUTES} cannot be read"));
+    let here = here(&text).ok_or_else(unknown)?;
+    if ranges.is_empty() {
+        return Ok("not compared: ace.network.ranges is not set".to_owned());
+    }
+    let hits = overlaps(ranges, &here);
+    let hits: Vec<String> = hits.iter().map(|(one, other)| format!("{one} and {other}")).collect();
+    match hits.is_empty() {
+        true => Ok(format!("{} ranges, and no overlap", ranges.len())),
+        false => {
+            let text = format!("these ranges overlap: {}", hits.join(", "));
+            Err(Error::new(Kind::Refused, text))
         }
     }
 }

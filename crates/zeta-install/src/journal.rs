@@ -1,8 +1,8 @@
 //! The file with the lines of an installation. Each is on the disk before its writer goes on.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,8 +32,7 @@ fn unread(path: &Path, error: &std::io::Error) -> Error {
 /// It cannot be read, is too long, or another user could have written it.
 pub fn read(state: &Path) -> Result<Journal> {
     let bytes = trusted_file::read(&state.join(FILE), LEN_MAX as u64)?;
-    let read = |bytes: Vec<u8>| Journal::read(&String::from_utf8_lossy(&bytes));
-    Ok(bytes.map(read).unwrap_or_default())
+    Ok(bytes.map(|bytes| Journal::read(&bytes)).unwrap_or_default())
 }
 
 /// A journal that only this process writes.
@@ -67,6 +66,13 @@ impl Writer {
             }
             errno => wrong(errno.into()),
         })?;
+        // Another call may have put it aside, or made it anew, before this one had the lock.
+        let is_here = |meta: Metadata| (meta.dev(), meta.ino());
+        let here = std::fs::metadata(&path).map(is_here).ok();
+        if here != Some(is_here(file.metadata().map_err(wrong)?)) {
+            let text = format!("another call put {} aside just now", path.display());
+            return Err(Error::new(Kind::Refused, text).hint("look at it: zeta install status"));
+        }
         // A tool that goes on although its caller was killed keeps the lock, so that no other call
         // works beside it.
         fcntl_setfd(&file, FdFlags::empty()).map_err(|errno| wrong(errno.into()))?;
@@ -75,11 +81,10 @@ impl Writer {
         if bytes.len() > LEN_MAX {
             return Err(unread(&path, &ErrorKind::FileTooLarge.into()));
         }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let journal = Journal::read(&text);
+        let journal = Journal::read(&bytes);
         // What a call that was cut off left of a line is none. Damage stays as it is.
         if journal.damaged.is_none() {
-            let whole = whole_len(&text) as u64;
+            let whole = whole_len(&bytes) as u64;
             file.set_len(whole).map_err(wrong)?;
             file.seek(SeekFrom::Start(whole)).map_err(wrong)?;
         }
@@ -91,8 +96,13 @@ impl Writer {
     /// # Errors
     /// It is not on the disk, so what it announces must not be done.
     pub fn append(&mut self, event: Event) -> Result<()> {
+        let event = event.shortened();
         let line = self.journal.render(&format_utc(host::wall_us()), &event);
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        let len = self.file.metadata().map_or(0, |meta| meta.len() as usize);
+        let written = match len + line.len() > LEN_MAX {
+            true => Err(ErrorKind::FileTooLarge.into()),
+            false => self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data()),
+        };
         written.map_err(|error| {
             let text =
                 format!("cannot write {}, so nothing more is done: {error}", self.path.display());

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::path::Path;
 
 use zeta_core::disk::{Device, Limits};
+use zeta_core::install::layout::SECTOR;
 use zeta_core::install::next::PROTECTION;
 use zeta_core::install::seen::{PartSeen, Prior};
 use zeta_core::install::{Disk, DiskId, Seen};
 use zeta_os::disk::{Identity, Snapshot, block};
-use zeta_os::error::Result;
+use zeta_os::error::{Error, Kind, Result};
 use zeta_os::mount;
 
 use crate::tool::Tool;
@@ -18,6 +19,8 @@ use crate::tool::Tool;
 const ROOT_LABEL: &str = "nixos";
 /// `blkid` found nothing.
 const NOTHING: i32 = 2;
+/// No file of a node that is kept is longer, in bytes.
+const NODE_FILE_MAX: usize = 64 << 10;
 /// `blkid` found several things, of which each could be it.
 const SEVERAL: i32 = 8;
 
@@ -62,9 +65,14 @@ pub fn look(used: &[DiskId]) -> Result<Look> {
             ..Disk::default()
         };
         if disk.reasons.is_empty() || used.contains(&disk.id) {
+            let is_used = used.contains(&disk.id);
             // To blkid, a disk that it may not read is as a blank one.
-            match File::open(&disk.path) {
-                Ok(_) => look_into(&mut disk, device)?,
+            match File::open(&disk.path).map(|_| look_into(&mut disk, device)) {
+                Ok(Ok(_)) if is_used => {}
+                Ok(Ok(has_table)) => disk.reasons.extend(doubts(&disk, device, has_table)),
+                // What is not known about another disk counts only against that one.
+                Ok(Err(error)) if !is_used => disk.reasons.push(error.text),
+                Ok(Err(error)) => return Err(error),
                 Err(error) => disk.reasons.push(format!("it cannot be read: {error}")),
             }
         }
@@ -72,6 +80,25 @@ pub fn look(used: &[DiskId]) -> Result<Look> {
         look.seen.disks.push(disk);
     }
     Ok(look)
+}
+
+/// What is against a disk, by what is on it.
+fn doubts(disk: &Disk, device: &Device, has_table: bool) -> Vec<String> {
+    let known = Snapshot::doubts(device).into_iter().map(|reason| reason.to_string());
+    let path = &disk.path;
+    let unread = format!("the kernel did not read its table of partitions: partprobe {path}");
+    let is_unread = has_table && is_unread(disk).unwrap_or(true);
+    known.chain(is_unread.then_some(unread)).collect()
+}
+
+/// Returns whether the table of a disk has a partition that the kernel does not show. It could have
+/// a node, or be a part of something larger.
+fn is_unread(disk: &Disk) -> Result<bool> {
+    let args = ["--raw", "--noheadings", "--output", "START", &disk.path];
+    let said = Tool::new("partx", &args).run()?.text();
+    let is_shown = |sector: u64| disk.parts.iter().any(|part| part.start == sector * SECTOR);
+    let mut starts = said.split_whitespace().map(str::parse);
+    Ok(!starts.all(|start| start.is_ok_and(is_shown)))
 }
 
 fn id_of(device: &Device, identity: Option<&Identity>) -> DiskId {
@@ -85,7 +112,8 @@ fn id_of(device: &Device, identity: Option<&Identity>) -> DiskId {
     DiskId { wwn: text(&device.wwn), serial, model: text(&device.model), size }
 }
 
-fn look_into(disk: &mut Disk, device: &Device) -> Result<()> {
+/// Looks at what is on a disk; returns whether it has a table of partitions.
+fn look_into(disk: &mut Disk, device: &Device) -> Result<bool> {
     let whole = probe(&disk.path)?;
     disk.content = content_of_disk(&whole);
     // The kernel may remember partitions of a table that was wiped.
@@ -113,7 +141,7 @@ fn look_into(disk: &mut Disk, device: &Device) -> Result<()> {
         });
     }
     disk.parts.sort_by_key(|part| part.start);
-    Ok(())
+    Ok(has_table)
 }
 
 /// What `blkid` finds on a device, read past its own memory of earlier calls.
@@ -177,10 +205,14 @@ fn prior(path: &str) -> Result<Prior> {
 /// is not there is empty.
 ///
 /// # Errors
-/// The tool does not run.
+/// The tool does not run, or the file is too long.
 pub fn read_of_node(path: &str, file: &str) -> Result<(zeroize::Zeroizing<Vec<u8>>, String)> {
     // It opens the device read-only, and replays no journal. What it cannot open has no such file.
     let said = Tool::new("debugfs", &["-R", &format!("cat {file}"), path]).accepting(&[1]).run()?;
+    if said.out.len() > NODE_FILE_MAX {
+        let text = format!("the node on {path} cannot be kept: {file} has more than 64 KiB");
+        return Err(Error::new(Kind::Unsafe, text));
+    }
     let text = String::from_utf8_lossy(&said.out).into_owned();
     Ok((said.out, text))
 }

@@ -1,12 +1,15 @@
 //! An installation, until its end or a refusal: look, ask the core what is next, do it, look again.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
+use rustix::fs::Mode;
 use zeroize::Zeroizing;
 use zeta_core::install::journal::Progress;
 use zeta_core::install::manifest::{GithubMethod, HostnameSource, PasswordSource, Secret};
-use zeta_core::install::plan::{Given, HOSTNAME, PASSWORD, Question, WIPE};
+use zeta_core::install::next::changed;
+use zeta_core::install::plan::{Given, HOSTNAME, PASSWORD, QUESTIONS, Question, WIPE};
 use zeta_core::install::{Action, Event, Journal, Plan, Refusal, Step, next};
 use zeta_core::time::format_utc;
 use zeta_os::error::{Error, Kind, Result};
@@ -45,6 +48,8 @@ pub struct Options<'a> {
     pub ask: &'a dyn Fn(&Question) -> Result<Option<Zeroizing<String>>>,
     /// Says what is done.
     pub note: &'a dyn Fn(&str),
+    /// Shows what is never shown again, also if the caller wants to hear nothing.
+    pub show: &'a dyn Fn(&str) -> Result<()>,
 }
 
 /// How an installation ended.
@@ -106,6 +111,12 @@ impl<'a> Installation<'a> {
             password_at = name.map(Secret::Env);
         }
         for (question, answer) in &options.answers {
+            // A word in its place could be a secret, and the journal would keep it.
+            if !QUESTIONS.contains(&question.as_str()) {
+                let questions = QUESTIONS.join(", ");
+                let text = format!("there is no question {question:?}: they are {questions}");
+                return Err(Error::usage(text));
+            }
             if question == PASSWORD {
                 let none = || Error::usage("a password is no argument: give env:NAME or @FILE");
                 password_at = Some(Secret::parse(answer).ok_or_else(none)?);
@@ -214,6 +225,8 @@ impl<'a> Installation<'a> {
     /// # Errors
     /// A tool failed, a check did, or nobody answers. The next call goes on there.
     pub fn run(&mut self) -> Result<Ended> {
+        // What is made on the node, by tools too, is open to all unless it has a mode of its own.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         self.read_secrets()?;
         let before = journal::read(&self.options.place.state)?;
         if before.run.is_empty() {
@@ -224,9 +237,16 @@ impl<'a> Installation<'a> {
             }
         }
         let mut writer = Writer::open(&self.options.place.state)?;
-        let mut checked = false;
+        let (mut checked, mut mounted, mut consented) = (false, false, None);
         for _ in 0..ROUNDS {
             let moment = self.look_again(&writer.journal)?;
+            // Questions, answers and checks take time.
+            if writer.journal.chosen.is_none() && !moment.plan.chosen.is_empty() {
+                let known = consented.get_or_insert_with(|| moment.plan.chosen.clone());
+                if let Some(refusal) = changed(known, &moment.plan.chosen) {
+                    return Ok(Ended::Refused(refusal));
+                }
+            }
             match next(&moment.plan, &writer.journal, &moment.look.seen, checked) {
                 Action::Refuse(refusal) => return Ok(Ended::Refused(refusal)),
                 Action::Finished => return self.finish(&moment, &mut writer),
@@ -236,7 +256,13 @@ impl<'a> Installation<'a> {
                     self.check(&moment.plan, &mut writer)?;
                     checked = true;
                 }
+                Action::Mount if mounted => {
+                    let root = self.options.place.root.display();
+                    let text = format!("what was mounted below {root} is not there");
+                    return Err(Error::new(Kind::Fault, text));
+                }
                 Action::Mount => {
+                    mounted = true;
                     let calls = step::mounts(&self.context(&moment, &writer.journal))?;
                     calls.iter().try_for_each(Call::run)?;
                 }
@@ -375,7 +401,7 @@ impl<'a> Installation<'a> {
             random >>= 5;
         }
         let shown = Zeroizing::new(String::from_utf8_lossy(&password).into_owned());
-        (self.options.note)(&format!("the first password, which is shown only now: {}", *shown));
+        (self.options.show)(&format!("the first password, which is shown only now: {}", *shown))?;
         self.password = Some(password);
         Ok(())
     }
@@ -429,22 +455,24 @@ fn banner(manifest: &Manifest, node: &str, conditions: [bool; 4]) -> String {
 
 /// Reads a secret.
 fn secret(place: &Secret) -> Result<Zeroizing<Vec<u8>>> {
-    let empty = |what: String| Error::new(Kind::Unsafe, format!("{what} is empty, or not there"));
+    let wrong = |what: &str, why| Error::new(Kind::Unsafe, format!("{what} {why}"));
     let (bytes, what) = match place {
         Secret::Env(name) => {
-            let value = std::env::var(name).unwrap_or_default();
-            (Zeroizing::new(value.into_bytes()), format!("the variable {name}"))
+            let value = std::env::var_os(name).unwrap_or_default();
+            (Zeroizing::new(value.into_vec()), format!("the variable {name}"))
         }
         Secret::File(path) => {
             let read = files::read_plain(path.as_ref(), SECRET_MAX);
-            let wrong = |error| Error::new(Kind::Unsafe, format!("{path}: {error}"));
-            (Zeroizing::new(read.map_err(wrong)?), path.clone())
+            let unread = |error| Error::new(Kind::Unsafe, format!("{path}: {error}"));
+            (Zeroizing::new(read.map_err(unread)?), path.clone())
         }
     };
-    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong(&what, "is not UTF-8 text"))?;
     let line = text.trim_end_matches(['\n', '\r']);
-    match line.is_empty() {
-        true => Err(empty(what)),
-        false => Ok(Zeroizing::new(line.as_bytes().to_vec())),
+    match line {
+        "" => Err(wrong(&what, "is empty, or not there")),
+        // A tool would take the first line for all of it.
+        line if line.contains(['\n', '\r', '\0']) => Err(wrong(&what, "has more than one line")),
+        line => Ok(Zeroizing::new(line.as_bytes().to_vec())),
     }
 }

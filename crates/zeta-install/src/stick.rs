@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 use zeta_core::fat::{self, SECTOR};
+use zeta_core::install::manifest::Host;
 use zeta_core::install::seen;
 use zeta_core::stick::manifest::{MANIFEST_FILE, MAX, Manifest};
 use zeta_core::stick::{HOST_NAME_FILE, ROLE_FILE};
@@ -62,8 +65,15 @@ impl Stick {
             true => Box::new(|name, max| in_dir(path, name, max)),
             false => {
                 let volume = Zeroizing::new(volume(path)?);
-                Box::new(move |name, _| {
-                    fat::read::file(&volume, name, 0).map_err(|error| wrong(error.to_string()))
+                Box::new(move |name, max| {
+                    match fat::read::file(&volume, name, 0)
+                        .map_err(|error| wrong(error.to_string()))?
+                    {
+                        Some(bytes) if bytes.len() as u64 > max => {
+                            Err(wrong(format!("{name} has more than {max} bytes")))
+                        }
+                        read => Ok(read),
+                    }
                 })
             }
         };
@@ -99,7 +109,9 @@ impl Stick {
         seen::Stick {
             files: self.files.keys().cloned().collect(),
             host_name: host_name.filter(|name| zeta_core::name::Label::new("node", name).is_ok()),
-            flake_host: flake_host.map(|value| value.trim_matches('\'').to_owned()),
+            flake_host: flake_host
+                .and_then(|value| Host::new(value.trim_matches('\'').to_owned()))
+                .map(|host| host.as_str().to_owned()),
         }
     }
 }
@@ -119,7 +131,13 @@ fn in_dir(dir: &Path, name: &str, max: u64) -> Result<Option<Vec<u8>>> {
 fn volume(path: &Path) -> Result<Vec<u8>> {
     let wrong = |why: String| Error::new(Kind::Unsafe, format!("{}: {why}", path.display()));
     let unread = |error: std::io::Error| wrong(error.to_string());
-    let mut file = File::open(path).map_err(unread)?;
+    // A pipe may never answer.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = File::options().read(true).custom_flags(flags).open(path).map_err(unread)?;
+    let kind = file.metadata().map_err(unread)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(wrong("it is neither a disk nor a file".to_owned()));
+    }
     let mut head = [0; SECTOR];
     file.read_exact(&mut head).map_err(unread)?;
     let esp = fat::esp::locate(&head).map_err(|error| wrong(error.to_string()))?;

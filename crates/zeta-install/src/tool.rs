@@ -133,9 +133,13 @@ impl Tool {
 
 /// The program by its name on the path, or in the directories of the administrator.
 fn find(program: &str) -> PathBuf {
+    found(program).unwrap_or_else(|| program.into())
+}
+
+/// As [`find`]; none if it is nowhere.
+pub fn found(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/sbin", "/sbin", "/run/current-system/sw/bin"].map(PathBuf::from);
     let mut dirs = std::env::split_paths(&path).chain(sbin);
-    let found = dirs.find_map(|dir| Some(dir.join(program)).filter(|file| file.is_file()));
-    found.unwrap_or_else(|| program.into())
+    dirs.find_map(|dir| Some(dir.join(program)).filter(|file| file.is_file()))
 }

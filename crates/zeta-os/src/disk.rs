@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use zeta_core::disk::{Device, Limits, Listing, Reason, judge};
+use zeta_core::disk::{Device, Limits, Listing, Reason, judge, judge_content};
 
 use crate::command;
 use crate::error::{Error, Kind, Result};
@@ -74,6 +74,23 @@ impl Snapshot {
             }
         }
         Ok(Snapshot { listing, sources })
+    }
+
+    /// The reasons against a disk by what is on it, and by a use that no listing shows. It is read.
+    pub fn doubts(disk: &Device) -> Vec<Reason> {
+        let path = disk.path();
+        match Disk::is_free(Path::new(&path)) {
+            Ok(true) => {
+                let all: Vec<String> = disk.all().into_iter().map(Device::path).collect();
+                let found = all.iter().zip(content::of(&all));
+                found.flat_map(|(path, found)| judge_content(path, found)).collect()
+            }
+            Ok(false) => {
+                vec![Reason::InUse { path, place: "a place that is not seen here".into() }]
+            }
+            Err(error) if error.kind == Kind::Unsafe => vec![Reason::NeedsRoot(path)],
+            Err(error) => vec![Reason::UnknownContent { path, why: error.text }],
+        }
     }
 
     /// All reasons against a disk of the listing.

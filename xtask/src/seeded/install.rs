@@ -58,8 +58,8 @@ pub const BUGS: [Bug; 12] = [
     bug(
         "a gap in a journal is passed over",
         JOURNAL,
-        "Ok(read) if read.n == journal.lines + 1 => journal.add(read.event),",
-        "Ok(read) if read.n > journal.lines => journal.add(read.event),",
+        "read.filter(|line| line.n == journal.lines + 1)",
+        "read.filter(|line| line.n > journal.lines)",
         CORE,
     ),
     bug(

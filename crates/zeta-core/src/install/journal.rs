@@ -8,6 +8,10 @@ use super::step::Step;
 
 /// Longest journal, in bytes.
 pub const LEN_MAX: usize = 4 << 20;
+/// Longest text of a program or of a server that a line keeps, in bytes.
+const TEXT_MAX: usize = 4 << 10;
+/// The length of the number of a run, in hex digits.
+const RUN_LEN: usize = 32;
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +81,18 @@ pub enum Event {
     Finished,
 }
 
+impl Event {
+    /// The same; what a program or a server said in it has an end.
+    #[must_use]
+    pub fn shortened(mut self) -> Event {
+        if let Event::Checked { found: text, .. } | Event::Failed { why: text, .. } = &mut self {
+            let end = (0..=TEXT_MAX).rev().find(|at| text.is_char_boundary(*at));
+            text.truncate(end.unwrap_or(0));
+        }
+        self
+    }
+}
+
 /// A disk that is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chosen {
@@ -143,20 +159,51 @@ pub struct Journal {
 
 impl Journal {
     /// Reads a journal. What follows its last line feed is no line, and is cut off before the next
-    /// one is written.
-    pub fn read(text: &str) -> Journal {
+    /// one is written. A line that no run writes in its place is damage.
+    pub fn read(bytes: &[u8]) -> Journal {
         let mut journal = Journal::default();
-        let whole = text.get(..whole_len(text)).unwrap_or_default();
-        for (at, line) in whole.lines().enumerate() {
-            match serde_json::from_str::<Line>(line) {
-                Ok(read) if read.n == journal.lines + 1 => journal.add(read.event),
-                _ => {
+        let whole = bytes.get(..whole_len(bytes)).unwrap_or_default();
+        for (at, line) in whole.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let read = serde_json::from_slice::<Line>(line).ok();
+            let next = read.filter(|line| line.n == journal.lines + 1);
+            match next.filter(|line| journal.may_have(&line.event)) {
+                Some(line) => journal.add(line.event),
+                None => {
                     journal.damaged = Some(at + 1);
                     return journal;
                 }
             }
         }
         journal
+    }
+
+    /// Returns whether a run writes this after what the journal has.
+    fn may_have(&self, event: &Event) -> bool {
+        let is_done = |step: &Step| self.progress(*step) == Progress::Done;
+        let is_begun = |step: &Step| self.progress(*step) == Progress::Begun;
+        match event {
+            Event::Begun { run, .. } => {
+                let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+                self.lines == 0 && run.len() == RUN_LEN && run.bytes().all(is_hex)
+            }
+            _ if self.lines == 0 || self.is_finished => false,
+            Event::Answer { .. } | Event::Checked { .. } => true,
+            // A step that was cut off writes the same disks again.
+            Event::Chosen { disks } => {
+                let is_same = self.chosen.as_ref().is_none_or(|chosen| chosen == disks);
+                is_same && is_begun(&Step::Choose)
+            }
+            Event::Intent { step } => {
+                let before = Step::ALL.iter().take_while(|other| *other < step);
+                let is_again = step.is_destructive() && is_done(step);
+                before.into_iter().all(is_done) && !is_again
+            }
+            Event::Failed { step, .. } => is_begun(step),
+            Event::Done { step, .. } => {
+                is_begun(step) && (*step != Step::Choose || self.chosen.is_some())
+            }
+            Event::Finished => Step::ALL.iter().all(is_done),
+        }
     }
 
     /// Makes the next line, with its line feed.
@@ -208,14 +255,9 @@ impl Journal {
         let found = self.answers.iter().find(|(known, _)| known == question);
         found.map(|(_, value)| value.as_str())
     }
-
-    /// The identity of the node that was on the disks before, if there was one.
-    pub fn prior(&self) -> Option<&Prior> {
-        self.chosen.as_deref()?.iter().find_map(|disk| disk.prior.as_ref())
-    }
 }
 
 /// The length of the whole lines of a journal, in bytes.
-pub fn whole_len(text: &str) -> usize {
-    text.rfind('\n').map_or(0, |at| at + 1)
+pub fn whole_len(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
 }

@@ -153,8 +153,9 @@ fn place(parts: &mut [Part], size: u64) {
     let mut at = ALIGN;
     for part in parts {
         // Lengths are multiples of it already.
-        let end = at.saturating_add(part.end);
-        (part.start, part.end) = (at, if part.end == u64::MAX { last } else { end });
+        // On a disk that is too short none is left: it is refused by name, and can be shown.
+        let end = if part.end == u64::MAX { last.max(at) } else { at.saturating_add(part.end) };
+        (part.start, part.end) = (at, end);
         at = part.end;
     }
 }

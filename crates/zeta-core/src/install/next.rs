@@ -56,6 +56,13 @@ pub fn next(plan: &Plan, journal: &Journal, seen: &Seen, checked: bool) -> Actio
     }
 }
 
+/// The refusal if the disks are not as they were when a person was asked for their consent.
+pub fn changed(consented: &[Chosen], now: &[Chosen]) -> Option<Refusal> {
+    let gone = consented.iter().find(|disk| !now.contains(disk));
+    let differs = gone.or_else(|| now.iter().find(|disk| !consented.contains(disk)));
+    differs.map(|disk| Refusal::ChangedSinceConsent(disk.path.clone()))
+}
+
 /// What is against going on at all.
 fn refusal(plan: &Plan, journal: &Journal, seen: &Seen) -> Option<Refusal> {
     if let Some(line) = journal.damaged {

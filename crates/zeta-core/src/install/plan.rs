@@ -10,9 +10,10 @@ use super::manifest::{
     Data, GithubMethod, HostnameSource, Manifest, OperatorKey, PasswordSource, Wipe,
 };
 use super::refusal::Refusal;
-use super::seen::{Disk, Seen};
+use super::seen::{Disk, Prior, Seen};
 use super::step::Step;
 use crate::name::Label;
+use crate::record::is_unprintable;
 use crate::stick::KEYS_FILE;
 
 /// The question after the disk that the system starts from.
@@ -23,6 +24,8 @@ pub const WIPE: &str = "wipe";
 pub const HOSTNAME: &str = "hostname";
 /// The question after the first password.
 pub const PASSWORD: &str = "password";
+/// All questions.
+pub const QUESTIONS: [&str; 4] = [BOOT_DISK, WIPE, HOSTNAME, PASSWORD];
 
 /// What was answered beforehand.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +111,8 @@ impl Plan {
         let run = if journal.run.is_empty() { run } else { &journal.run };
         let answer =
             |id: &str| journal.answer(id).or_else(|| given.answers.get(id).map(String::as_str));
+        // A name that is no label is asked for again.
+        let named = || answer(HOSTNAME).filter(|name| Label::new("node", name).is_ok());
         let mut plan = Plan {
             manifest: digest.to_owned(),
             chosen: journal.chosen.clone().unwrap_or_default(),
@@ -122,9 +127,8 @@ impl Plan {
         }
         plan.tables = tables(run, manifest, &plan.chosen);
         plan.refusals.extend(too_small(&plan.chosen, &plan.tables));
-        plan.refusals.extend(missing(manifest, seen, journal));
-        let prior = plan.chosen.iter().find_map(|disk| disk.prior.as_ref());
-        let prior_name = prior.and_then(|prior| prior.node.clone());
+        let prior_name = plan.prior().and_then(|prior| prior.node.clone());
+        plan.refusals.extend(missing(manifest, seen, journal, prior_name.as_deref()));
         // What was done and is gone is done again.
         let is_open = |step: Step| {
             let is_gone = seen.is_mounted && !seen.holds.contains(&step);
@@ -139,7 +143,7 @@ impl Plan {
         }
         plan.node = prior_name.or_else(|| match manifest.ace.hostname.source {
             HostnameSource::Stick => seen.stick.host_name.clone(),
-            HostnameSource::Prompt | HostnameSource::Env => answer(HOSTNAME).map(str::to_owned),
+            HostnameSource::Prompt | HostnameSource::Env => named().map(str::to_owned),
             // The name is made up when the run begins.
             HostnameSource::GeneratePrefix => (!journal.run.is_empty())
                 .then(|| generated(manifest.ace.hostname.prefix.as_str(), run)),
@@ -164,6 +168,12 @@ impl Plan {
             });
         }
         plan
+    }
+
+    /// The node that was on the disks before, whose identity is kept: one with a name, if there is.
+    pub fn prior(&self) -> Option<&Prior> {
+        let priors = || self.chosen.iter().filter_map(|disk| disk.prior.as_ref());
+        priors().find(|prior| prior.node.is_some()).or_else(|| priors().next())
     }
 
     /// Chooses the disks.
@@ -254,15 +264,19 @@ fn named_disk<'s>(seen: &'s Seen, name: &str) -> Result<&'s Disk, Refusal> {
 
 /// Why a disk cannot be used.
 fn against(manifest: &Manifest, seen: &Seen, disk: &Disk) -> Option<String> {
-    let twins = seen.disks.iter().filter(|other| other.id == disk.id).count();
+    // A person names and consents to what is read on it, so that has to tell it from the others.
+    let twins = seen.disks.iter().filter(|other| other.id.shown() == disk.id.shown());
     if !disk.reasons.is_empty() {
         return Some(disk.reasons.join(", "));
     }
     if !disk.id.is_known() {
         return Some("it has no serial number and no WWN, so it could be taken for another".into());
     }
-    if twins > 1 {
+    if twins.count() > 1 {
         return Some("another disk has the same identity".into());
+    }
+    if disk.id.shown().contains(is_unprintable) {
+        return Some("its serial number cannot be typed".into());
     }
     let is_left = manifest.ace.discovery.disks.internal && disk.is_usb;
     is_left.then(|| "it is connected by USB".into())
@@ -300,7 +314,12 @@ fn too_small(chosen: &[Chosen], tables: &[Table]) -> Vec<Refusal> {
 }
 
 /// What the stick would have to bring, and does not.
-fn missing(manifest: &Manifest, seen: &Seen, journal: &Journal) -> Vec<Refusal> {
+fn missing(
+    manifest: &Manifest,
+    seen: &Seen,
+    journal: &Journal,
+    named: Option<&str>,
+) -> Vec<Refusal> {
     let (ace, stick) = (&manifest.ace, &seen.stick);
     let blob = &ace.auth.github.blob;
     let is_open = |step: Step| journal.progress(step) != Progress::Done;
@@ -327,7 +346,7 @@ fn missing(manifest: &Manifest, seen: &Seen, journal: &Journal) -> Vec<Refusal> 
             Step::Hostname,
             ace.hostname.source == HostnameSource::Stick
                 && stick.host_name.is_none()
-                && journal.prior().is_none(),
+                && named.is_none(),
             crate::stick::HOST_NAME_FILE,
             "ace.hostname.source",
         ),

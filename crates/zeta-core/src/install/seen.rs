@@ -25,6 +25,11 @@ pub struct DiskId {
 }
 
 impl DiskId {
+    /// What a person reads on it: its serial number, or else its WWN.
+    pub fn shown(&self) -> &str {
+        if self.serial.is_empty() { &self.wwn } else { &self.serial }
+    }
+
     /// Returns whether it tells the disk from others at all.
     pub fn is_known(&self) -> bool {
         self.size > 0 && !(self.wwn.is_empty() && self.serial.is_empty())
@@ -32,9 +37,8 @@ impl DiskId {
 }
 
 impl fmt::Display for DiskId {
-    /// What a person reads on it: its serial number, or else its WWN.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.serial.is_empty() { &self.wwn } else { &self.serial })
+        f.write_str(self.shown())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::journal::{Event, Journal};
 use super::key::{self, KEYS, Unset};
 use super::manifest::{Build, Manifest};
-use super::plan::{Given, WIPE};
+use super::plan::{Given, HOSTNAME, WIPE};
 use super::route::{Range, here, overlaps};
 use super::seen::PartSeen;
 use super::step::Step;
@@ -72,7 +72,7 @@ fn after_every_cut_and_every_failure_a_run_reaches_the_same_end_or_refuses_by_na
                 world.journal.truncate(len);
                 fail(&mut world);
                 // What was there when a person consented may go.
-                let is_consented = Journal::read(&world.journal).chosen.is_some();
+                let is_consented = Journal::read(world.journal.as_bytes()).chosen.is_some();
                 let was_foreign = is_consented && is_foreign_there(&world);
                 let before = world.seen.disks.clone();
                 let mut end = world.run(PHRASE);
@@ -225,19 +225,23 @@ fn disks_are_chosen_by_what_is_known_and_never_by_a_guess() {
 
 #[test]
 fn what_the_stick_lacks_is_refused_before_a_disk_is_touched() {
-    let lacks = |change: fn(&mut Manifest)| {
+    let lacks = |change: fn(&mut Manifest), has_node: bool| {
         let mut world = World::new();
         change(&mut world.manifest);
-        let end = world.run(PHRASE);
-        assert_eq!(world.seen.disks, World::new().seen.disks);
+        world.seen.disks[0].prior.take_if(|_| !has_node);
+        let before = world.seen.disks.clone();
+        let end = world.run(if has_node { PHRASE } else { "wipe A1 B2" });
+        assert_eq!(world.seen.disks == before, end != End::Finished);
         end
     };
     use super::manifest::{GithubMethod, HostnameSource, OperatorKey};
     let refused = End::Refused("not_on_stick");
-    assert_eq!(lacks(|m| m.ace.ssh.operator_pubkey = OperatorKey::InjectAtFlash), refused);
-    assert_eq!(lacks(|m| m.ace.auth.github.method = GithubMethod::BlobRestore), refused);
-    assert_eq!(lacks(|m| m.ace.nixos_install.flake = None), refused);
-    assert_eq!(lacks(|m| m.ace.hostname.source = HostnameSource::Stick), refused);
+    assert_eq!(lacks(|m| m.ace.ssh.operator_pubkey = OperatorKey::InjectAtFlash, true), refused);
+    assert_eq!(lacks(|m| m.ace.auth.github.method = GithubMethod::BlobRestore, true), refused);
+    assert_eq!(lacks(|m| m.ace.nixos_install.flake = None, true), refused);
+    // A node keeps its name, and a new one needs one.
+    assert_eq!(lacks(|m| m.ace.hostname.source = HostnameSource::Stick, true), End::Finished);
+    assert_eq!(lacks(|m| m.ace.hostname.source = HostnameSource::Stick, false), refused);
 }
 
 #[test]
@@ -266,9 +270,9 @@ fn identities_are_made_of_the_run_and_differ() {
 fn a_line_that_is_none_is_damage_but_the_last_one_is_only_cut_off() {
     let journal = installed().journal;
     let lines = journal.lines().count();
-    assert!(lines > 30 && Journal::read(&journal).is_finished);
+    assert!(lines > 30 && Journal::read(journal.as_bytes()).is_finished);
     for cut in 0..journal.len() {
-        let read = Journal::read(&journal[..cut]);
+        let read = Journal::read(&journal.as_bytes()[..cut]);
         assert_eq!(read.damaged, None);
         assert_eq!(read.lines as usize, journal[..cut].matches('\n').count());
     }
@@ -277,11 +281,11 @@ fn a_line_that_is_none_is_damage_but_the_last_one_is_only_cut_off() {
         kept.map(|(_, line)| format!("{line}\n")).collect()
     };
     for gone in 0..lines - 1 {
-        assert_eq!(Journal::read(&without(gone)).damaged, Some(gone + 1));
+        assert_eq!(Journal::read(without(gone).as_bytes()).damaged, Some(gone + 1));
     }
     let odd = journal.replacen("\"step\":\"wipe\"", "\"step\":\"wash\"", 1);
-    assert!(Journal::read(&odd).damaged.is_some());
-    assert_eq!(Journal::read(&format!("{journal}\n")).damaged, Some(lines + 1));
+    assert!(Journal::read(odd.as_bytes()).damaged.is_some());
+    assert_eq!(Journal::read(format!("{journal}\n").as_bytes()).damaged, Some(lines + 1));
 }
 
 #[test]
@@ -379,7 +383,7 @@ fn ranges_overlap_if_they_share_an_address() {
 
 #[test]
 fn the_drawing_has_each_step_and_no_step_needs_a_later_one() {
-    let svg = picture::svg(&Journal::read(&installed().journal));
+    let svg = picture::svg(&Journal::read(installed().journal.as_bytes()));
     Step::ALL.iter().for_each(|step| assert!(svg.contains(step.about().title), "{step}"));
     assert_eq!(svg.matches("class=\"step done\"").count(), Step::ALL.len());
     let waiting = picture::svg(&Journal::default());
@@ -396,4 +400,110 @@ fn the_drawing_has_each_step_and_no_step_needs_a_later_one() {
     assert!(disk("/dev/x", "", 1).signatures().is_empty() && DIGEST != RUN);
     let line = Journal::default().render("2026-11-30T09:00:00.000000Z", &Event::Finished);
     assert_eq!(line, "{\"n\":1,\"at\":\"2026-11-30T09:00:00.000000Z\",\"event\":\"finished\"}\n");
+}
+
+#[test]
+fn a_disk_that_is_too_short_has_no_partition_that_ends_before_it_begins() {
+    let sizes = ["\"16777215T\"", "\"32M\", \"root\": \"16777215T\", \"longhorn1\": \"16777215T\""];
+    for size in [1, 512, 1 << 20, (1 << 30) + 5, u64::MAX] {
+        for sizes in sizes {
+            let mut world = World::new();
+            let text = MANIFEST.replace("\"root\": \"16G\"", &format!("\"esp\": {sizes}"));
+            world.manifest = manifest(&text);
+            world.seen.disks.iter_mut().for_each(|disk| disk.id.size = size);
+            let (plan, _) = world.plan(&Given::default());
+            for part in plan.tables.iter().flat_map(|table| &table.parts) {
+                assert!(part.start <= part.end, "{size} {sizes}: {part:?}");
+            }
+            if size < u64::MAX {
+                assert_eq!(world.run(PHRASE), End::Refused("too_small"), "{size} {sizes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_no_label_is_asked_for_again() {
+    let mut world = World::new();
+    world.seen.disks[0].prior = None;
+    world.manifest.ace.hostname.source = super::manifest::HostnameSource::Prompt;
+    for (name, is_one) in [("otter", true), ("", false), ("a b", false), ("../x", false)] {
+        let mut given = Given::default();
+        given.answers.insert(HOSTNAME.to_owned(), name.to_owned());
+        let (plan, _) = world.plan(&given);
+        let asked = plan.questions.iter().find(|question| question.id == HOSTNAME);
+        assert_eq!(plan.node.as_deref(), is_one.then_some(name));
+        assert_eq!(asked.map(|question| question.check(name).is_err()), (!is_one).then_some(true));
+    }
+}
+
+#[test]
+fn a_journal_in_another_order_than_a_run_writes_is_damaged() {
+    let journal = installed().journal;
+    let events: Vec<&str> =
+        journal.lines().map(|line| line.split_once("\"at\"").unwrap().1).collect();
+    let render = |events: &[&str]| -> String {
+        let numbered = events.iter().enumerate();
+        numbered.map(|(at, event)| format!("{{\"n\":{},\"at\"{event}\n", at + 1)).collect()
+    };
+    let damaged = |events: &[&str]| Journal::read(render(events).as_bytes()).damaged;
+    assert_eq!(damaged(&events), None);
+    let at = |word: &str| events.iter().position(|event| event.contains(word)).unwrap();
+    let (begun, chosen) = (events[0], events[at("\"chosen\"")]);
+    let finished = *events.last().unwrap();
+    // The end alone, two begins, no begin, a second consent, one after the wipe, an end before it.
+    assert_eq!(damaged(&[begun, finished]), Some(2));
+    assert_eq!(damaged(&[begun, begun]), Some(2));
+    assert_eq!(damaged(&events[1..]), Some(1));
+    assert_eq!(damaged(&[&events[..], &events[1..2]].concat()), Some(events.len() + 1));
+    let wipe = at("\"step\":\"wipe\"");
+    assert_eq!(damaged(&[&events[..=wipe], &[chosen]].concat()), Some(wipe + 2));
+    let without: Vec<&str> = events.iter().filter(|event| **event != chosen).copied().collect();
+    assert!(damaged(&without).is_some(), "no consent");
+    let done =
+        events.iter().position(|event| event.contains("\"done\",\"step\":\"wipe\"")).unwrap();
+    let mut without = events.clone();
+    without.remove(done - 1);
+    assert_eq!(damaged(&without), Some(done), "done, and not begun");
+    // A check may stand anywhere, but its number not.
+    let checked = ":\"x\",\"event\":\"checked\",\"check\":\"clock\",\"found\":\"\"}";
+    for (number, wanted) in [(1, Some(2)), (2, None), (3, Some(2))] {
+        let text = render(&[begun]) + &format!("{{\"n\":{number},\"at\"{checked}\n");
+        assert_eq!(Journal::read(text.as_bytes()).damaged, wanted, "{number}");
+    }
+    let run = begun.replace(RUN, "../../etc");
+    assert_eq!(damaged(&[&run]), Some(1));
+}
+
+#[test]
+fn an_address_has_no_secret_and_a_clone_has_a_directory_of_its_own() {
+    let with = |from: &str, to: &str| MANIFEST.replace(from, to);
+    let problem = |text: String, key: &str| {
+        let found: Vec<&str> = manifest(&text).problems().iter().map(|one| one.key).collect();
+        assert_eq!(found, [key], "{text}");
+    };
+    let source = "https://example.org/nodes.git";
+    for wrong in ["https://ghp_x@example.org/n", "https://me:pw@example.org/n", "ssh://a:b@h/n"] {
+        problem(with(source, wrong), "ace.source");
+    }
+    for right in ["ssh://git@example.org/n", "git@example.org:n", "/srv/a@b:c", "http://h:3000/n"] {
+        assert_eq!(manifest(&with(source, right)).problems(), [], "{right}");
+    }
+    let repos = |list: &str| {
+        with("\"source\": \"https", &format!("\"user_repos\": [{list}], \"source\": \"https"))
+    };
+    for wrong in [
+        "\"\"",
+        "\"-x\"",
+        "\"https://h/..\"",
+        "\"https://h/.git\"",
+        "\"https://h/a\", \"https://i/a.git/\"",
+        "\"https://ghp_x@h/a\"",
+    ] {
+        problem(repos(wrong), "ace.user_repos");
+    }
+    assert_eq!(manifest(&repos("\"https://h/a\", \"git@h:b.git\"")).problems(), []);
+    let cache = |url: &str| with("\"worker\"", &format!("\"worker\", \"cache\": \"{url}\""));
+    problem(cache("https://me:pw@h"), "ace.nixos_install.cache");
+    problem(cache(""), "ace.nixos_install.cache");
 }

@@ -106,8 +106,8 @@ impl World {
         given.secrets.insert(PASSWORD.to_owned());
         let mut checked = false;
         // What a call that was cut off left of a line goes first.
-        self.journal.truncate(whole_len(&self.journal));
-        self.read = Journal::read(&self.journal);
+        self.journal.truncate(whole_len(self.journal.as_bytes()));
+        self.read = Journal::read(self.journal.as_bytes());
         for _ in 0..100 {
             let (plan, journal) = self.plan(&given);
             let done = match next(&plan, &journal, &self.seen, checked) {

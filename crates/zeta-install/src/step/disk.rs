@@ -41,13 +41,13 @@ fn identity(context: &Context<'_>, disk: &Disk) -> Result<Identity> {
 /// Keeps the keys of a node that is there, before it is wiped.
 pub(super) fn choose(context: &Context<'_>) -> Result<Vec<Call>> {
     let mut calls = Vec::new();
-    for prior in context.plan.chosen.iter().filter_map(|disk| disk.prior.as_ref()) {
-        for name in HOST_KEYS {
-            let (bytes, _) = observe::read_of_node(&prior.partition, &format!("/etc/ssh/{name}"))?;
-            if !bytes.is_empty() {
-                let path = context.place.kept().join(name);
-                calls.push(Call::File { path, bytes, mode: Some(0o600) });
-            }
+    // Of one node, as its name is.
+    let Some(prior) = context.plan.prior() else { return Ok(calls) };
+    for name in HOST_KEYS {
+        let (bytes, _) = observe::read_of_node(&prior.partition, &format!("/etc/ssh/{name}"))?;
+        if !bytes.is_empty() {
+            let path = context.kept().join(name);
+            calls.push(Call::File { path, bytes, mode: Some(0o600) });
         }
     }
     Ok(calls)
@@ -57,7 +57,7 @@ pub(super) fn choose(context: &Context<'_>) -> Result<Vec<Call>> {
 pub(super) fn kept(context: &Context<'_>) -> Result<Vec<Call>> {
     let mut calls = Vec::new();
     for name in HOST_KEYS {
-        let from = context.place.kept().join(name);
+        let from = context.kept().join(name);
         let bytes = match zeta_os::files::read_plain(&from, 1 << 20) {
             Ok(bytes) => zeroize::Zeroizing::new(bytes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -76,14 +76,16 @@ pub(super) fn wipe(context: &Context<'_>) -> Result<Vec<Call>> {
     let mut calls = Vec::new();
     for (chosen, disk, table) in used(context)? {
         let identity = identity(context, disk)?;
-        calls.push(Call::Same { path: disk.path.clone(), identity: identity.clone() });
-        for part in &disk.parts {
-            calls.push(Call::Tool(Tool::new("wipefs", &["--all", &part.path])));
+        let parts = disk.parts.iter().map(|part| ("wipefs", "--all", &part.path));
+        let whole = [("wipefs", "--all", &disk.path), ("sgdisk", "--zap-all", &disk.path)];
+        for (program, option, path) in parts.chain(whole) {
+            calls.push(Call::Same { path: path.clone(), identity: identity.clone() });
+            calls.push(Call::Tool(Tool::new(program, &[option, path])));
         }
-        calls.push(Call::Tool(Tool::new("wipefs", &["--all", &disk.path])));
-        calls.push(Call::Tool(Tool::new("sgdisk", &["--zap-all", &disk.path])));
         // What an older file system left where a new partition begins or ends would come back.
-        let edge = |part: &Part| [(part.start, part.start + EDGE), (part.end - EDGE, part.end)];
+        let edge = |part: &Part| {
+            [(part.start, part.start + EDGE), (part.end.saturating_sub(EDGE), part.end)]
+        };
         let ends = [(0, EDGE / 4), (chosen.id.size.saturating_sub(EDGE / 4), chosen.id.size)];
         let ranges = ends.into_iter().chain(table.parts.iter().flat_map(edge)).collect();
         calls.push(Call::Zero { path: disk.path.clone(), identity, ranges });
@@ -117,7 +119,8 @@ fn sgdisk(disk: &Disk, table: &Table) -> Tool {
         format!("--disk-guid={}", table.guid),
     ];
     for Part { number, guid, kind, start, end, label, .. } in &table.parts {
-        args.push(format!("--new={number}:{}:{}", start / sector, end / sector - 1));
+        let last = (end / sector).saturating_sub(1);
+        args.push(format!("--new={number}:{}:{last}", start / sector));
         args.push(format!("--partition-guid={number}:{guid}"));
         args.push(format!("--typecode={number}:{kind}"));
         args.push(format!("--change-name={number}:{label}"));
@@ -141,8 +144,11 @@ fn path_of(disk: &Disk, table: &Table, part: &Part) -> String {
 pub(super) fn format(context: &Context<'_>) -> Result<Vec<Call>> {
     let mut calls = Vec::new();
     for (_, disk, table) in used(context)? {
-        let parts = table.parts.iter();
-        calls.extend(parts.map(|part| make(part, path_of(disk, table, part))));
+        for part in &table.parts {
+            let path = path_of(disk, table, part);
+            calls.push(Call::Same { path: path.clone(), identity: identity(context, disk)? });
+            calls.push(make(part, path));
+        }
     }
     Ok(calls)
 }

@@ -48,6 +48,11 @@ impl Context<'_> {
         Call::File { path: self.on_node(path), bytes, mode: Some(mode) }
     }
 
+    /// The directory of what this run keeps of the node that was there before.
+    fn kept(&self) -> PathBuf {
+        self.place.kept().join(&self.journal.run)
+    }
+
     /// The name of the node.
     ///
     /// # Errors
@@ -70,8 +75,11 @@ impl Context<'_> {
 
     /// The public keys of operators that the node gets; none if a person writes them later.
     pub fn keys(&self) -> Option<Vec<u8>> {
-        let prior = self.plan.chosen.iter().find_map(|disk| disk.prior.as_ref());
-        let kept = prior.map(|prior| prior.keys.clone()).filter(|keys| !keys.trim().is_empty());
+        let kept = self
+            .plan
+            .prior()
+            .map(|prior| prior.keys.clone())
+            .filter(|keys| !keys.trim().is_empty());
         let wants = self.manifest.values.ace.ssh.operator_pubkey != OperatorKey::Manual;
         let brought = self.stick.file(KEYS_FILE).filter(|_| wants).map(<[u8]>::to_vec);
         match (brought, kept) {

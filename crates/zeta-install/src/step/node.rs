@@ -1,7 +1,7 @@
 //! The steps on the file systems of the node.
 
 use zeroize::Zeroizing;
-use zeta_core::install::manifest::{Cli, Flag, GithubMethod, Tool as Runtime};
+use zeta_core::install::manifest::{Build, Cli, Flag, GithubMethod, Tool as Runtime, clone_name};
 use zeta_core::shell::quote_word;
 use zeta_core::stick::{ROLE_FILE, TOKEN_FILE};
 use zeta_os::error::{Error, Kind, Result};
@@ -120,8 +120,9 @@ pub(super) fn tools(context: &Context<'_>) -> Vec<Call> {
         calls.push(context.file("etc/mise/config.toml", text.as_bytes(), 0o644));
     }
     for source in &ace.user_repos {
-        let name = source.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
-        let to = context.on_node("home/zeta").join(name.trim_end_matches(".git"));
+        // A manifest with an address that has none is refused.
+        let Some(name) = clone_name(source) else { continue };
+        let to = context.on_node("home/zeta").join(name);
         calls.push(Call::Clone { source: source.clone(), commit: None, to });
     }
     calls
@@ -139,7 +140,12 @@ pub(super) fn build(context: &Context<'_>) -> Result<Vec<Call>> {
     let flags = context.manifest.values.ace.nixos_install.flags.iter();
     let install = Tool::new("nixos-install", &["--root", &root, "--flake", &flake]);
     let flags = flags.map(Flag::as_str).map(str::to_owned);
-    calls.push(Call::Tool(install.and(flags).build()));
+    // The cache that was checked before the wipe is the one that the build uses.
+    let cache = &context.manifest.values.ace.nixos_install.cache;
+    let own = (*cache != Build::default().cache)
+        .then(|| ["--option", "substituters", cache].map(str::to_owned));
+    let args = flags.chain(own.into_iter().flatten());
+    calls.push(Call::Tool(install.and(args).build()));
     calls.push(Call::There(context.on_node("nix/var/nix/profiles/system")));
     calls.push(Call::There(context.on_node("etc/NIXOS")));
     Ok(calls)

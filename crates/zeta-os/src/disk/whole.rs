@@ -62,7 +62,25 @@ impl Disk {
     /// # Errors
     /// It is in use, also by a mount that this process cannot see, or is no block device.
     pub fn open(path: &Path) -> Result<Disk> {
-        let flags = OFlags::RDWR | OFlags::DIRECT;
+        Disk::open_as(path, OFlags::RDWR | OFlags::DIRECT)
+    }
+
+    /// The identity of a disk, or of the disk that a partition is of. It is opened alone, and only
+    /// to be read: udev looks again at each disk that was open for writing.
+    ///
+    /// # Errors
+    /// It is in use, or is no block device.
+    pub fn identity_at(path: &Path) -> Result<Identity> {
+        let disk = Disk::open_as(path, OFlags::RDONLY)?;
+        let found = fstat(&disk.fd).map_err(|errno| disk.failed("cannot look at", errno))?;
+        let device = block::of_number(block::number(found.st_rdev));
+        match device.and_then(|device| device.parent()) {
+            Some(whole) => Identity::of(&whole).ok_or_else(|| gone(path)),
+            None => disk.identity(),
+        }
+    }
+
+    fn open_as(path: &Path, flags: OFlags) -> Result<Disk> {
         let fd = open(path, flags | ALONE, Mode::empty()).map_err(|errno| match errno {
             Errno::BUSY => {
                 let text = format!("{} is in use, maybe by a mount elsewhere", path.display());

@@ -1,6 +1,7 @@
 //! `zeta install`: a node from one manifest.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -104,8 +105,9 @@ struct PlanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 All questions are asked before anything is checked or changed. Then these checks have to succeed:
-repository, cache, clock, disk_sizes, addresses. Only after them a disk is wiped. A call that was
-killed goes on with the next one. It refuses if a disk has something else than what this run left.
+repository, cache, clock, disk_sizes, addresses, tools. Only after them a disk is wiped. A call
+that was killed goes on with the next one. It refuses if a disk has something else than what this
+run left.
 
 Examples:
   zeta install run --manifest node.toml
@@ -152,7 +154,7 @@ impl Places {
                 .map_err(|error| Error::new(Kind::Fault, format!("{}: {error}", dir.display())))
         };
         let [state, root, live] = [&self.state, &self.root, &self.live].map(|dir| absolute(dir));
-        Ok(Place { state: state?, root: root?, live: live? })
+        Place { state: state?, root: root?, live: live? }.checked()
     }
 }
 
@@ -200,8 +202,14 @@ impl Opened {
         note: &'a dyn Fn(&str),
     ) -> Options<'a> {
         let Opened { manifest, stick, place, answers } = self;
-        Options { manifest, stick, place, answers, overrides, ask: &ask, note }
+        Options { manifest, stick, place, answers, overrides, ask: &ask, note, show: &show }
     }
+}
+
+/// Shows a line that is never shown again: on stderr, also for a quiet call.
+fn show(line: &str) -> Result<()> {
+    let shown = std::io::stderr().lock().write_all(format!("zeta: {line}\n").as_bytes());
+    shown.map_err(|error| Error::new(Kind::Fault, format!("nothing can be shown: {error}")))
 }
 
 /// Asks at the terminal, if there is one.

@@ -4,12 +4,15 @@ mod disks;
 mod node;
 mod system;
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 pub use self::disks::*;
 pub use self::node::*;
 pub use self::system::*;
+use crate::record::is_unprintable;
 
 /// The version of manifests that this program reads.
 pub const SCHEMA: u64 = 1;
@@ -87,6 +90,28 @@ fn commit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error
     }
 }
 
+/// What is wrong with an address.
+const ADDRESS: &str = "this is no address, or there is a secret in it, which all can see";
+
+/// Returns whether a text can be the address of a repository or a server: no option, nothing that
+/// speaks to a terminal, and no secret.
+fn is_address(text: &str) -> bool {
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = host.rsplit_once('@').map(|(user, _)| user);
+    // A server of the web takes a token for the user; to others, a name alone is none.
+    let is_secret = |user: &str| scheme.starts_with("http") || user.contains(':');
+    let is_plain = !text.is_empty() && !text.starts_with('-') && !text.contains(is_unprintable);
+    is_plain && !user.is_some_and(is_secret)
+}
+
+/// The name of the directory of a clone; none if the address has no such name.
+pub fn clone_name(source: &str) -> Option<&str> {
+    let name = source.trim_end_matches('/').rsplit(['/', ':']).next()?;
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    (!["", ".", ".."].contains(&name)).then_some(name)
+}
+
 /// Whether a rule is broken, the key that it is about, and what is wrong then.
 type Rule = (bool, &'static str, &'static str);
 
@@ -110,11 +135,15 @@ impl Manifest {
     fn of_disks(&self) -> Vec<Rule> {
         let ace = &self.ace;
         let boot = &ace.partitions.boot;
-        let git = &ace.source;
-        let is_source = !git.is_empty() && !git.starts_with('-');
         vec![
             (ace.disks.boot.trim().is_empty(), "ace.disks.boot", "no disk is named"),
-            (!is_source, "ace.source", "this is no repository"),
+            (!is_address(&ace.source), "ace.source", ADDRESS),
+            (!is_address(&ace.nixos_install.cache), "ace.nixos_install.cache", ADDRESS),
+            (
+                !ace.user_repos.iter().all(|source| is_address(source)) || !self.clones_apart(),
+                "ace.user_repos",
+                "each is an address without a secret, with a name that no other one has",
+            ),
             (
                 !matches!(boot.esp, Size::Bytes(bytes) if bytes >= 32 << 20),
                 "ace.partitions.boot.esp",
@@ -137,6 +166,13 @@ impl Manifest {
                 "zfs is not made by this program: ext4 and btrfs are",
             ),
         ]
+    }
+
+    /// Returns whether each repository that is cloned for the user has a directory of its own.
+    fn clones_apart(&self) -> bool {
+        let names = self.ace.user_repos.iter().map(|source| clone_name(source));
+        let names: Option<Vec<&str>> = names.collect();
+        names.is_some_and(|names| names.len() == names.iter().collect::<BTreeSet<_>>().len())
     }
 
     fn of_node(&self) -> Vec<Rule> {

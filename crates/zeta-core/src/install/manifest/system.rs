@@ -52,13 +52,17 @@ macro_rules! checked {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// Takes a text that keeps the rule.
+            pub fn new(text: String) -> Option<$name> {
+                let is: fn(&str) -> bool = $is;
+                is(&text).then_some($name(text))
+            }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<$name, D::Error> {
-                let text = String::deserialize(from)?;
-                let is: fn(&str) -> bool = $is;
-                if is(&text) { Ok($name(text)) } else { Err(D::Error::custom($rule)) }
+                $name::new(String::deserialize(from)?).ok_or_else(|| D::Error::custom($rule))
             }
         }
     };

@@ -66,7 +66,7 @@ fn first(rig: &Rig) -> String {
     let status = json("status", &rig.call("status", &["--json"]));
     assert_eq!(
         (&status["state"], status["checks"].as_array().unwrap().len()),
-        (&"finished".into(), 5)
+        (&"finished".into(), 6)
     );
     // The key of its host is kept, and no file of the state has it at the end.
     rig.mounted(

@@ -3,5 +3,6 @@
 
 mod cut;
 mod disks;
+mod hostile;
 mod plain;
 mod rig;

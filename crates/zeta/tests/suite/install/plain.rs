@@ -167,3 +167,139 @@ fn what_a_disk_says_of_itself_moves_no_cursor_and_makes_no_line() {
         assert!(!text.lines().any(|line| line.starts_with("forged")), "{text}");
     }
 }
+
+#[test]
+fn answers_and_secrets_that_are_none_are_refused_and_not_kept() {
+    let sandbox = Sandbox::new();
+    let laptop = examples().join("laptop.toml");
+    let laptop = laptop.to_str().unwrap();
+    // A word that is no question could be a secret, and would stand in the journal.
+    for answer in ["pat=ghp_0123", "wpie=wipe S3"] {
+        for verb in ["plan", "run"] {
+            let out = call(&sandbox, LISTING, &[verb, "--manifest", laptop, "--answer", answer]);
+            assert!(out.status == 2 && out.err.contains("boot_disk, wipe, "), "{out:?}");
+            assert!(!out.err.contains("ghp_0123"), "{out:?}");
+        }
+    }
+    let file = sandbox.dir.join("secret");
+    let answer = format!("password=@{}", file.display());
+    let not_utf8: &[u8] = b"p\xe4ssword\n";
+    for (secret, words) in
+        [(not_utf8, "not UTF-8"), (b"a\nb\n", "one line"), (b"a\0b\n", "one line")]
+    {
+        fs::write(&file, secret).unwrap();
+        let out = call(&sandbox, LISTING, &["run", "--manifest", laptop, "--answer", &answer]);
+        assert!(out.status == 7 && out.err.contains(words), "{out:?}");
+    }
+}
+
+#[test]
+fn a_stick_that_is_a_pipe_is_not_waited_for_and_a_long_file_is_refused() {
+    let sandbox = Sandbox::new();
+    let laptop = examples().join("laptop.toml");
+    let stick = sandbox.dir.join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &stick, mode).unwrap();
+    let args = ["plan", "--manifest", laptop.to_str().unwrap(), "--stick", stick.to_str().unwrap()];
+    let out = call(&sandbox, LISTING, &args);
+    assert!(out.status == 7 && out.err.contains("neither a disk nor a file"), "{out:?}");
+}
+
+#[test]
+fn a_journal_with_bytes_that_are_no_text_is_damaged_and_stays_as_it_is() {
+    let sandbox = Sandbox::new();
+    let state = sandbox.dir.join("install");
+    fs::create_dir(&state).unwrap();
+    let line = format!(
+        "{{\"n\":1,\"at\":\"x\",\"event\":\"begun\",\"run\":\"{}\",\"manifest\":\"?\"}}\n",
+        "0a".repeat(16)
+    );
+    let mut bytes = line.into_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'?').unwrap();
+    bytes[at] = 0xff;
+    fs::write(state.join("journal"), &bytes).unwrap();
+    let laptop = examples().join("laptop.toml");
+    for args in [&["status"][..], &["run", "--manifest", laptop.to_str().unwrap()]] {
+        let out = call(&sandbox, LISTING, &[args, &["--json"]].concat());
+        assert!(out.status == 7 && out.out.contains("journal_damaged"), "{args:?}: {out:?}");
+    }
+    assert_eq!(fs::read(state.join("journal")).unwrap(), bytes);
+}
+
+/// The bytes with one kind of damage.
+fn damage(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..random.usize(1..4) {
+        let at = random.usize(..=bytes.len());
+        let end = random.usize(at..=bytes.len());
+        match random.u8(..6) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end.min(at + 40))),
+            2 => bytes.insert(at, random.u8(..)),
+            3 => {
+                let part = bytes[at..end.min(at + 200)].to_vec();
+                bytes.splice(at..at, part);
+            }
+            4 => {
+                let number = random.u64(..).to_string().into_bytes();
+                bytes.splice(at..at, number);
+            }
+            _ => bytes[at..end.min(at + 4)].iter_mut().for_each(|byte| *byte = random.u8(..)),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_input_is_too_odd_too_deep_or_too_long() {
+    let seed = std::env::var("ZETA_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("ZETA_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let sandbox = Sandbox::new();
+    let file = sandbox.dir.join("node.toml");
+    let read = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        zeta_install::manifest::read(&file)
+    };
+    let worker = fs::read(examples().join("worker.toml")).unwrap();
+    let list = format!(
+        "{{\"schema\":1,\"image\":{{\"bytes\":1,\"sha256\":\"{0}\"}},\"volume_id\":null,\
+         \"files\":[{{\"name\":\"zeta-hostname.txt\",\"bytes\":7,\"sha256\":\"{0}\",\
+         \"secret\":false}}]}}",
+        "0a".repeat(32)
+    );
+    let journal = format!(
+        "{{\"n\":1,\"at\":\"x\",\"event\":\"begun\",\"run\":\"{}\",\"manifest\":\"m\"}}\n\
+         {{\"n\":2,\"at\":\"x\",\"event\":\"intent\",\"step\":\"discover\"}}\n",
+        "0a".repeat(16)
+    );
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..10_000 {
+        match read(&damage(&worker, &mut random)) {
+            Ok(_) => taken += 1,
+            Err(error) => {
+                assert_eq!(error.kind, zeta_os::error::Kind::Unsafe, "{error}");
+                refused += 1;
+            }
+        }
+        let _ = zeta_core::stick::manifest::Manifest::parse(&damage(list.as_bytes(), &mut random));
+        let _ = zeta_core::install::Journal::read(&damage(journal.as_bytes(), &mut random));
+        let _ = zeta_core::disk::Listing::parse(&damage(LISTING.as_bytes(), &mut random));
+    }
+    assert!(taken > 100 && refused > 1000, "{taken} taken, {refused} refused");
+    for text in [
+        "[".repeat(1_000_000),
+        format!("a = {}", "[".repeat(1_000_000)),
+        format!("a = {}", "{b=".repeat(300_000)),
+        format!("{}a = 1", "a.".repeat(500_000)),
+        format!("[{}a]", "a.".repeat(500_000)),
+        format!("ace.{}a = 1", "ace.".repeat(250_000)),
+        format!("{} = 1", "a".repeat(1_000_000)),
+        format!("schema = {}", "1".repeat(1_000_000)),
+        "#".repeat((1 << 20) + 1),
+    ] {
+        let error = read(text.as_bytes()).unwrap_err();
+        assert_eq!(error.kind, zeta_os::error::Kind::Unsafe);
+    }
+}

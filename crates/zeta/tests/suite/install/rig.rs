@@ -201,7 +201,10 @@ impl Rig {
         let path = |name: &str| self.dir.join(name).display().to_string();
         command.args(["--manifest", &path("node.toml"), "--state", &path("state")]);
         if verb != "status" {
-            command.args(["--root", &path("root"), "--live", &path("live")]);
+            command.args(["--live", &path("live")]);
+        }
+        if verb != "status" && !args.contains(&"--root") {
+            command.args(["--root", &path("root")]);
         }
         if self.dir.join("stick.img").exists() {
             command.args(["--stick", &path("stick.img")]);
@@ -286,7 +289,7 @@ pub fn long(command: &mut Command) -> Out {
     run_within(command, Duration::from_secs(300))
 }
 
-fn program(path: &Path, text: &str) {
+pub fn program(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
