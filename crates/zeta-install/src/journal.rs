@@ -138,3 +138,61 @@ pub fn put_aside(state: &Path) -> Result<PathBuf> {
     drop(writer);
     Ok(aside)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_waited_for_a_journal_that_was_put_aside_does_not_write_it() {
+        let name = format!("zeta-install-aside-{}", host::random_hex().unwrap());
+        let state = std::fs::canonicalize(std::env::temp_dir()).unwrap().join(name);
+        let begun = |n: u8| Event::Begun { run: format!("{n:032x}"), manifest: String::new() };
+        let mut first = Writer::open(&state).unwrap();
+        first.append(begun(1)).unwrap();
+        let waiting = {
+            let state = state.clone();
+            std::thread::spawn(move || Writer::open(&state))
+        };
+        // Long enough to wait for the lock; a call that comes later is a good one, too.
+        std::thread::sleep(Duration::from_millis(300));
+        std::fs::rename(state.join(FILE), state.join("aside")).unwrap();
+        drop(first);
+        match waiting.join().unwrap() {
+            Err(error) => assert_eq!(error.kind, Kind::Refused, "{error}"),
+            Ok(mut second) => {
+                assert!(second.journal.run.is_empty());
+                second.append(begun(2)).unwrap();
+                assert!(!read(&state).unwrap().run.is_empty());
+            }
+        }
+        let aside = std::fs::read(state.join("aside")).unwrap();
+        assert_eq!(Journal::read(&aside).lines, 1);
+        std::fs::remove_dir_all(state).unwrap();
+    }
+
+    #[test]
+    fn what_a_program_said_has_an_end_in_a_line() {
+        let name = format!("zeta-install-long-{}", host::random_hex().unwrap());
+        let state = std::fs::canonicalize(std::env::temp_dir()).unwrap().join(name);
+        let mut writer = Writer::open(&state).unwrap();
+        writer.append(Event::Begun { run: "0a".repeat(16), manifest: String::new() }).unwrap();
+        for _ in 0..3 {
+            let found = "\u{fffd}".repeat(LEN_MAX / 3);
+            let check = "cache".to_owned();
+            writer.append(Event::Checked { check, found, overridden: None }).unwrap();
+        }
+        assert_eq!((read(&state).unwrap().lines, read(&state).unwrap().damaged), (4, None));
+        let disks = vec![zeta_core::install::journal::Chosen {
+            is_boot: true,
+            path: "x".repeat(LEN_MAX),
+            id: zeta_core::install::DiskId::default(),
+            signatures: Vec::new(),
+            prior: None,
+        }];
+        // What would make it too long to be read is not written.
+        assert!(writer.append(Event::Chosen { disks }).is_err());
+        assert_eq!(read(&state).unwrap().lines, 4);
+        std::fs::remove_dir_all(state).unwrap();
+    }
+}

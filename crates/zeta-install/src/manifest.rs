@@ -81,6 +81,10 @@ impl Source<'_> {
 
 /// The known key, or table, that is most like one that is not known.
 fn nearest(path: &str) -> Option<String> {
+    // To compare a text with all keys takes time for each of its letters.
+    if path.len() > 2 * KEYS.iter().map(|key| key.path.len()).max()? {
+        return None;
+    }
     let depth = path.split('.').count();
     let cut = |key: &str| key.split('.').take(depth).collect::<Vec<_>>().join(".");
     let all = KEYS.iter().flat_map(|key| [key.path.to_owned(), cut(key.path)]);

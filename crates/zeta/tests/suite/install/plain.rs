@@ -275,7 +275,7 @@ fn no_input_is_too_odd_too_deep_or_too_long() {
         "0a".repeat(16)
     );
     let (mut taken, mut refused) = (0, 0);
-    for _ in 0..10_000 {
+    for _ in 0..3_000 {
         match read(&damage(&worker, &mut random)) {
             Ok(_) => taken += 1,
             Err(error) => {
@@ -287,7 +287,7 @@ fn no_input_is_too_odd_too_deep_or_too_long() {
         let _ = zeta_core::install::Journal::read(&damage(journal.as_bytes(), &mut random));
         let _ = zeta_core::disk::Listing::parse(&damage(LISTING.as_bytes(), &mut random));
     }
-    assert!(taken > 100 && refused > 1000, "{taken} taken, {refused} refused");
+    assert!(taken > 50 && refused > 500, "{taken} taken, {refused} refused");
     for text in [
         "[".repeat(1_000_000),
         format!("a = {}", "[".repeat(1_000_000)),
