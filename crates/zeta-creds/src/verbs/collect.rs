@@ -120,7 +120,9 @@ pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Owner, value: Value) -> R
     };
     let place = file.as_deref().and_then(Path::to_str);
     let place = place.map(|path| whose.with_surroundings(|here| here.shorten(path)));
-    let place = place.filter(|place| may_be_remembered(entry, place));
+    // A copy that was named lies where no tool looks.
+    let read = whose.with_surroundings(|here| here.places(entry));
+    let place = place.filter(|place| read.contains(place) && may_be_remembered(entry, place));
     let keep = |section: &mut Section| {
         section.put(&entry.id, secret);
         place.iter().for_each(|place| section.put_place(&entry.id, place));

@@ -121,6 +121,15 @@ fn a_login_comes_back_to_where_it_was_found() {
     assert_eq!(home.run(&[&args[..], &[&format!("claude={CLAUDE}")]].concat()).status, 0);
     assert_eq!(home.restore().status, 0);
     assert_eq!(home.read(".claude/.credentials.json"), CLAUDE);
+    // So does a copy that was named: no tool looks where it lies.
+    home.write("copy/hosts.yml", TOKEN);
+    let copy = "gh-cli=@~/copy/hosts.yml";
+    home.write("c", CLAUDE);
+    assert_eq!(home.run(&[&args[..], &[copy, "--bake-cred", "claude=@~/c"]].concat()).status, 0);
+    home.image_anew();
+    assert_eq!(home.restore().status, 0);
+    assert_eq!(home.read(".config/gh/hosts.yml"), TOKEN);
+    assert_eq!(home.read("copy/hosts.yml"), "");
     // And the place that a variable names, if there is one.
     let moved = Home::of(&desk).with("CLAUDE_CONFIG_DIR", "c/d");
     let out = moved.restore();
