@@ -12,6 +12,7 @@ mod life;
 pub mod machine;
 mod register;
 pub mod schema;
+pub mod served;
 mod tls;
 mod token;
 mod user_git;
