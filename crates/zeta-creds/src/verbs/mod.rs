@@ -26,9 +26,6 @@ use zeta_os::host;
 /// The systemd credential that holds the passphrase, if this process was given one.
 pub const CREDENTIAL: &str = "zeta-creds-passphrase";
 
-/// The path of the blob on an installed machine.
-pub const BLOB: &str = "/boot/zeta-creds.enc";
-
 /// The error that ended a call, and its exit number.
 #[derive(Debug, Clone)]
 pub struct Exit {

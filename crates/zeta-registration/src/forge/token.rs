@@ -2,8 +2,9 @@
 //!
 //! The order is: the file that was named, the credential `forge-token` of a service
 //! (`LoadCredential=`), the two variables in which `gh` looks for a token of this host, and the
-//! output of `gh auth token`. The token never stands in an argument: every user of a machine may
-//! read those.
+//! output of `gh auth token`. A file has the token alone, or is the `hosts.yml` of `gh`: so the
+//! login that a node restored needs no `gh`. The token never stands in an argument: every user of
+//! a machine may read those.
 
 use std::fmt;
 use std::io::{ErrorKind, Read};
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
+use zeta_core::creds::gh_hosts;
 use zeta_os::command::{self, Failure};
 use zeta_os::given_path;
 
@@ -26,6 +28,8 @@ use crate::git::Header;
 const GH_LIMIT: Duration = Duration::from_secs(10);
 /// No token is longer.
 const MAX_BYTES: u64 = 4096;
+/// No file with a token, or with the logins of gh, is longer.
+const FILE_MAX: u64 = 64 << 10;
 /// The variable with the directory of a service's credentials, which only the service can enter.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that holds the token.
@@ -54,7 +58,9 @@ impl Token {
         let why = match secret.as_str() {
             "" => "is empty",
             some if some.len() as u64 > MAX_BYTES => "is longer than any token",
-            some if !some.bytes().all(|b| b.is_ascii_graphic()) => "holds more than one word",
+            some if !some.bytes().all(|b| b.is_ascii_graphic()) => {
+                "holds more than one word, and no login of gh at this server"
+            }
             _ => return Ok(Token { secret, source: source.to_owned() }),
         };
         Err(ForgeError::Unauthenticated(format!("the token in {source} {why}")))
@@ -107,11 +113,11 @@ pub fn find(places: &Places) -> Result<Token, ForgeError> {
     let service = (places.variable)(CREDENTIALS).filter(|dir| !dir.is_empty());
     let service = service.map(std::path::PathBuf::from);
     if let Some(path) = places.file {
-        return of_file(path, service.as_deref());
+        return of_file(path, service.as_deref(), places.host);
     }
     let credential = service.as_ref().map(|dir| dir.join(CREDENTIAL)).filter(|path| path.exists());
     if let Some(path) = credential {
-        return of_file(&path, service.as_deref());
+        return of_file(&path, service.as_deref(), places.host);
     }
     for name in variables(places.host) {
         if let Some(value) = (places.variable)(name).filter(|value| !value.is_empty()) {
@@ -123,7 +129,7 @@ pub fn find(places: &Places) -> Result<Token, ForgeError> {
 
 /// Reads a file that only this user, or root, can read; a credential of this service lies in a
 /// directory that is closed already, and its mode shows the mask of an ACL.
-fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
+fn of_file(path: &Path, service: Option<&Path>, host: &str) -> Result<Token, ForgeError> {
     let named = given_path::shown(path);
     let fault = |why: String| ForgeError::Unauthenticated(format!("the token file: {named} {why}"));
     // What is no file may be the token itself, in the wrong place: it is not repeated.
@@ -151,10 +157,19 @@ fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
             "can be read by others, mode {mode:03o}, where 600 is right: replace the token, too"
         )));
     }
-    let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 2));
-    let read = file.take(MAX_BYTES + 2).read_to_string(&mut text);
+    let mut text = Zeroizing::new(String::with_capacity(FILE_MAX as usize + 2));
+    let read = file.take(FILE_MAX + 2).read_to_string(&mut text);
     read.map_err(|error| fault(format!("cannot be read: {error}")))?;
-    Token::new(text, &named)
+    match gh_hosts::token_of(&text, name_of(host)) {
+        Some(token) => Token::new(Zeroizing::new(token.to_owned()), &named),
+        None => Token::new(text, &named),
+    }
+}
+
+/// The name of a server without its port, by which alone 'gh' knows it.
+fn name_of(host: &str) -> &str {
+    let port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    host.rsplit_once(':').filter(|(_, end)| port(end)).map_or(host, |(name, _)| name)
 }
 
 fn of_gh(gh: &Path, host: &str) -> Result<Token, ForgeError> {
@@ -165,11 +180,8 @@ fn of_gh(gh: &Path, host: &str) -> Result<Token, ForgeError> {
              or name a file that holds a token"
         ))
     };
-    // 'gh' knows a server by its name alone.
-    let port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let name = host.rsplit_once(':').filter(|(_, end)| port(end)).map_or(host, |(name, _)| name);
     let mut command = Command::new(gh);
-    command.args(["auth", "token", "--hostname", name]);
+    command.args(["auth", "token", "--hostname", name_of(host)]);
     command.env("GH_PROMPT_DISABLED", "1").env("GH_NO_UPDATE_NOTIFIER", "1");
     let ended = match command::run(&mut command, b"", GH_LIMIT, MAX_BYTES as usize + 2) {
         Ok(ended) => ended,

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use zeta_core::creds::BLOB;
 use zeta_core::creds::frame::Format;
 
 use zeta_creds::passphrase::{Sources, Used};
@@ -12,7 +13,7 @@ use zeta_creds::verbs::factor;
 use zeta_creds::verbs::factor::{Factor, Factors};
 use zeta_creds::verbs::restore;
 use zeta_creds::verbs::restore::RestoreOptions;
-use zeta_creds::verbs::{ARGUMENTS, BLOB, CREDENTIAL, Outcome, WithExitNumber, find};
+use zeta_creds::verbs::{ARGUMENTS, CREDENTIAL, Outcome, WithExitNumber, find};
 use zeta_os::error::Result;
 use zeta_os::given_path;
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::cluster::Cluster;
 use super::machine::Machine;
+use crate::node::fake_github::TOKEN;
 use crate::support::{Sandbox, test_name};
 
 const UUID: &str = "1A2B-3C4D";
@@ -188,6 +189,28 @@ fn a_machine_that_is_imaged_anew_is_who_it_was() {
         owned(&anew, "home/ace/.config/gh/hosts.yml", GH, (0o600, ACE, ACE));
     }
     assert_eq!(cluster.pulls(), 1, "it was no new node");
+}
+
+#[test]
+fn a_node_registers_with_the_login_that_its_stick_brought() {
+    let Some(machine) = installed(test_name!()) else { return };
+    let cluster = Cluster::new();
+    let stick = Stick::new();
+    stick.persist(&[("gh-cli", &format!("127.0.0.1:\n    oauth_token: {TOKEN}\n"))]);
+    machine.write(STAGED, PASSPHRASE, 0o400);
+    let arguments = format!("{ARGUMENTS} --passphrase-file /{STAGED}\n");
+    machine.write("etc/zeta/creds.env", &arguments, 0o644);
+    cluster.invite(&machine);
+    // The service sees no home.
+    let drop_in = "etc/systemd/system/zeta-node-register.service.d/token.conf";
+    let text = "[Service]\nLoadCredential=forge-token:/home/ace/.config/gh/hosts.yml\n";
+    machine.write(drop_in, text, 0o644);
+    for state in ["pr-opened", "converging"] {
+        let said = boot(&machine, &stick, REGISTER);
+        assert!(said.contains(&format!("state={state}\n")), "{said}");
+        assert!(!said.contains(TOKEN) && cluster.pulls() == 1, "{said}");
+        machine.write(STAGED, PASSPHRASE, 0o400);
+    }
 }
 
 const RESTORE: &str = "restore\nregister\n";

@@ -88,6 +88,35 @@ fn a_token_is_found_in_the_order_that_is_told_and_says_where() {
 }
 
 #[test]
+fn a_file_of_gh_has_the_token_of_its_own_server_alone() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.dir.join("hosts.yml");
+    let ask = |host| {
+        let gh = Path::new("/nowhere/gh");
+        find(&Places { file: Some(&file), variable: &|_| None, gh, host })
+    };
+    let write = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write("github.com:\n    user: ace\n    oauth_token: s3cret\n");
+    let header = |token: &Token| token.header("x").line;
+    let alone = Token::new("s3cret".to_owned().into(), "x").unwrap();
+    assert_eq!(header(&ask("github.com").unwrap()), header(&alone));
+    assert_eq!(header(&ask("github.com:443").unwrap()), header(&alone));
+    for (host, text) in [
+        ("git.acme.example", "github.com:\n    user: ace\n    oauth_token: s3cret\n"),
+        ("github.com", "github.com:\n    user: ace\n    oauth_token: s3cret and more\n"),
+        ("github.com", "github.com:\n    user: s3cret\n"),
+    ] {
+        write(text);
+        let refused = format!("{:?}", ask(host).unwrap_err());
+        assert!(refused.contains("more than one word"), "{host}: {refused}");
+        assert!(!refused.contains("s3cret"), "{host}: {refused}");
+    }
+}
+
+#[test]
 fn a_token_is_not_shown() {
     let sandbox = Sandbox::new();
     let token = found(&sandbox, None, &[("GH_TOKEN", "s3cret")], "").unwrap();
