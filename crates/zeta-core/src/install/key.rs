@@ -50,6 +50,8 @@ pub const KEYS: &[Key] = &[
     must("ace.source", "the repository or directory with the system's configuration"),
     may("ace.source_commit", "the newest commit is taken"),
     or("ace.ssh.operator_pubkey", "\"manual\""),
+    or("ace.auth.user", "\"zeta\""),
+    may("ace.auth.persona", "of the sealed credentials only those of the machine are written"),
     or("ace.auth.github.method", "\"skip\""),
     or("ace.auth.github.blob", "\"zeta-creds.enc\""),
     or("ace.auth.github.passphrase", "\"prompt\""),

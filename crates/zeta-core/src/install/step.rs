@@ -196,9 +196,9 @@ const ABOUT: [About; 15] = [
     About {
         number: "6.7",
         title: "take over the wireless networks",
-        inputs: &["root", "ace.network"],
+        inputs: &["root", "stick", "ace.network"],
         outputs: &["networks"],
-        effects: "copies files of NetworkManager with mode 0600",
+        effects: "writes files of NetworkManager with mode 0600",
         after: "each has the same bytes",
     },
     About {
@@ -206,7 +206,7 @@ const ABOUT: [About; 15] = [
         title: "take over credentials",
         inputs: &["configuration", "stick", "ace.auth"],
         outputs: &["credentials"],
-        effects: "copies the sealed credentials, or writes a token, with mode 0600",
+        effects: "copies the sealed credentials and writes etc/zeta/creds.env, or writes a token",
         after: "they have the digest that the stick's manifest says",
     },
     About {

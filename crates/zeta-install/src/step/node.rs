@@ -1,9 +1,13 @@
 //! The steps on the file systems of the node.
 
 use zeroize::Zeroizing;
-use zeta_core::install::manifest::{Build, Cli, Flag, GithubMethod, Tool as Runtime, clone_name};
+use zeta_core::creds::BLOB;
+use zeta_core::creds::wifi::keyfile;
+use zeta_core::install::manifest::{
+    Build, Cli, Flag, GithubMethod, Passphrase, Tool as Runtime, clone_name,
+};
 use zeta_core::shell::quote_word;
-use zeta_core::stick::{ROLE_FILE, TOKEN_FILE};
+use zeta_core::stick::{ROLE_FILE, TOKEN_FILE, WIFI_FILE};
 use zeta_os::error::{Error, Kind, Result};
 
 use super::{Context, disk};
@@ -12,6 +16,8 @@ use crate::tool::Tool;
 
 /// The directory of wireless networks.
 const NETWORKS: &str = "etc/NetworkManager/system-connections";
+/// The network that the stick brings. A network of the sealed credentials has the same name.
+const NETWORK: &str = "zeta-restored-wifi.nmconnection";
 /// Longest file of a wireless network, in bytes.
 const NETWORK_MAX: u64 = 1 << 16;
 /// The files whose contents the build reads at their later places.
@@ -82,19 +88,34 @@ pub(super) fn wifi(context: &Context<'_>) -> Result<Vec<Call>> {
         let path = context.on_node(NETWORKS).join(name);
         calls.push(Call::File { path, bytes: read.map_err(wrong)?, mode: Some(0o600) });
     }
+    if let Some(network) = context.stick.file(WIFI_FILE) {
+        let wrong = |error| Error::new(Kind::Unsafe, format!("{WIFI_FILE}: {error}"));
+        let text = keyfile(network).map_err(wrong)?;
+        calls.push(context.file(&format!("{NETWORKS}/{NETWORK}"), text.as_bytes(), 0o600));
+    }
     Ok(calls)
 }
 
 pub(super) fn github(context: &Context<'_>) -> Result<Vec<Call>> {
-    let github = &context.manifest.values.ace.auth.github;
+    let auth = &context.manifest.values.ace.auth;
+    let github = &auth.github;
     match github.method {
         GithubMethod::Skip | GithubMethod::DeviceFlow => Ok(Vec::new()),
         GithubMethod::BlobRestore => {
             let lacks = || Error::new(Kind::Unsafe, format!("the stick has no {}", github.blob));
             let blob = context.stick.file(&github.blob).ok_or_else(lacks)?;
-            let path = context.on_node("boot/zeta-creds.enc");
+            let path = context.on_node(BLOB.trim_start_matches('/'));
             // The partition of the firmware has no modes.
-            Ok(vec![Call::File { path, bytes: Zeroizing::new(blob.to_vec()), mode: None }])
+            let blob = Call::File { path, bytes: Zeroizing::new(blob.to_vec()), mode: None };
+            let Passphrase::Prompt = github.passphrase;
+            let persona = auth.persona.as_ref().map(|name| format!(" --persona {}", name.as_str()));
+            let text = format!(
+                "ZETA_CREDS_ARGS=--usb-uuid-file /etc/zeta/usb-uuid --input {BLOB} --user {} \
+                 --ask{}\n",
+                auth.user.as_str(),
+                persona.unwrap_or_default()
+            );
+            Ok(vec![blob, context.file("etc/zeta/creds.env", text.as_bytes(), 0o644)])
         }
         GithubMethod::Pat => {
             let unknown = || Error::new(Kind::Unsafe, "the token of GitHub is not known");
@@ -160,8 +181,9 @@ pub(super) fn registration(context: &Context<'_>) -> Result<Vec<Call>> {
         return Ok(Vec::new());
     }
     let host = context.flake_host()?;
+    // The name is that of etc/zeta/cluster-node-id, whatever the configuration calls the host.
     let mut args = format!(
-        "--repo {} --maintainer {} --host-name --flake-host {}",
+        "--repo {} --maintainer {} --flake-host {}",
         repository.as_str(),
         maintainer.as_str(),
         quote_word(&host)

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use super::Word;
 use crate::install::route::Range;
 use crate::name::Label;
 
@@ -28,11 +29,21 @@ pub enum OperatorKey {
 }
 
 /// Logins.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
+    /// The user in whose home they are written at the first boot.
+    pub user: Word,
+    /// The persona whose sealed credentials are written, too.
+    pub persona: Option<Word>,
     /// That of GitHub.
     pub github: Github,
+}
+
+impl Default for Auth {
+    fn default() -> Auth {
+        Auth { user: Word::zeta(), persona: None, github: Github::default() }
+    }
 }
 
 /// The login of GitHub.

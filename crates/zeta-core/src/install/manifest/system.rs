@@ -75,11 +75,19 @@ fn is_word(text: &str, others: &str) -> bool {
 }
 
 checked!(
-    /// A user of a forge: a word that systemd uses unchanged.
+    /// A user, or a persona: a word that systemd uses unchanged.
     Word,
     "a name has letters, digits and ._-, and begins with a letter or a digit",
     |text| is_word(text, "._-")
 );
+
+impl Word {
+    /// The user of a node, unless the manifest names another one.
+    pub(super) fn zeta() -> Word {
+        Word("zeta".to_owned())
+    }
+}
+
 checked!(
     /// A repository of a forge, as `OWNER/NAME`.
     Slug,

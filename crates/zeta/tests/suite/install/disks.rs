@@ -20,7 +20,7 @@ fn json(verb: &str, out: &Out) -> Value {
 
 /// A rig with a manifest and a stick that use most of what there is.
 fn rig() -> Rig {
-    let rig = Rig::new(&[320, 96, 64]);
+    let mut rig = Rig::new(&[320, 96, 64]);
     rig.fill(2);
     let more = format!(
         "[ace.ssh]\noperator_pubkey = \"inject_at_flash\"\n[ace.auth.github]\n\
@@ -80,7 +80,8 @@ fn first(rig: &Rig) -> String {
 fn assert_node(rig: &Rig, node: &str) {
     let seen = rig.mounted(
         "mount -t ext4 ${D}p2 .\ncd .\ncd \"$PWD\"\ncat etc/zeta/cluster-node-id \
-         etc/zeta/node-register.env etc/zeta/operator-authorized-keys etc/zeta/usb-uuid\n\
+         etc/zeta/node-register.env etc/zeta/creds.env \
+         etc/zeta/operator-authorized-keys etc/zeta/usb-uuid\n\
          stat -c '%a %n' etc/ssh/ssh_host_ed25519_key\ncat etc/ssh/ssh_host_ed25519_key\n\
          stat -c '%a %n' etc/zeta/initial-hashedpassword var/lib/rancher/k3s/agent/token \
          etc/NetworkManager/system-connections/home.nmconnection\n\
@@ -89,7 +90,9 @@ fn assert_node(rig: &Rig, node: &str) {
     );
     for part in [
         format!("{node}\n"),
-        "--repo acme/cluster --maintainer ace --host-name --flake-host worker --flake-commit"
+        "--repo acme/cluster --maintainer ace --flake-host worker --flake-commit".to_owned(),
+        "ZETA_CREDS_ARGS=--usb-uuid-file /etc/zeta/usb-uuid --input /boot/zeta-creds.enc \
+         --user zeta --ask\n"
             .to_owned(),
         KEY.to_owned(),
         "4F2A-91C7\n600 etc/ssh/ssh_host_ed25519_key\nof-the-host\n".to_owned(),

@@ -5,4 +5,4 @@ mod cut;
 mod disks;
 mod hostile;
 mod plain;
-mod rig;
+pub mod rig;

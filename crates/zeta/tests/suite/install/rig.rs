@@ -45,6 +45,8 @@ pub struct Rig {
     open: Vec<File>,
     /// Each disk: its loop device, its serial number and its file.
     pub disks: Vec<(String, String, PathBuf)>,
+    /// The stick that the calls are given.
+    pub stick: Option<PathBuf>,
 }
 
 fn there(program: &str) -> bool {
@@ -101,7 +103,7 @@ impl Rig {
         for name in KILLING {
             program(&dir.join("bin").join(name), include_str!("tool.sh"));
         }
-        let mut rig = Rig { dir, open: Vec::new(), disks: Vec::new() };
+        let mut rig = Rig { dir, open: Vec::new(), disks: Vec::new(), stick: None };
         for (at, len) in lens.iter().enumerate() {
             let file = rig.dir.join(format!("disk{at}.img"));
             File::create(&file).unwrap().set_len(len << 20).unwrap();
@@ -149,7 +151,7 @@ impl Rig {
     }
 
     /// A stick as it comes from a writer: a table of partitions, and a FAT volume with the files.
-    pub fn stick_image(&self, files: &[(&str, &[u8])]) -> PathBuf {
+    pub fn stick_image(&mut self, files: &[(&str, &[u8])]) {
         let list = self.stick(files).text();
         let volume = self.dir.join("volume");
         quiet("mkfs.vfat", &["-F", "12", "-C", volume.to_str().unwrap(), "3072"]);
@@ -166,7 +168,7 @@ impl Rig {
         let file = File::create(&image).unwrap();
         file.write_all_at(&head, 0).unwrap();
         file.write_all_at(&bytes, 8 * 512).unwrap();
-        image
+        self.stick = Some(image);
     }
 
     fn clean(&self, command: &mut Command) {
@@ -206,8 +208,8 @@ impl Rig {
         if verb != "status" && !args.contains(&"--root") {
             command.args(["--root", &path("root")]);
         }
-        if self.dir.join("stick.img").exists() {
-            command.args(["--stick", &path("stick.img")]);
+        if let Some(stick) = &self.stick {
+            command.arg("--stick").arg(stick);
         }
         self.clean(command.args(args));
         command
@@ -225,13 +227,18 @@ impl Rig {
         long(&mut self.command(verb, args))
     }
 
-    /// Any program, with the mounts of the node.
-    pub fn mounted(&self, script: &str) -> String {
+    /// A script in namespaces of its own, where the node's file systems can be mounted.
+    pub fn script(&self, script: &str) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]);
-        command.args(["--mount-proc", "sh", "-euc", script]);
+        command.args(["--uts", "--mount-proc", "sh", "-euc", script]);
         self.clean(command.env("D", &self.disks[0].0).current_dir(self.dir.join("root")));
-        let out = long(&mut command);
+        command
+    }
+
+    /// What such a script prints, which succeeds.
+    pub fn mounted(&self, script: &str) -> String {
+        let out = long(&mut self.script(script));
         assert_eq!(out.status, 0, "{script}: {out:?}");
         out.out
     }

@@ -45,7 +45,7 @@ const LEAST: &str = "schema = 1\n[ace]\nsource = \"/srv/nodes\"\n[ace.disks]\nbo
     data = \"none\"\nwipe_strategy = \"full\"\n[ace.initial_password]\nsource = \"generate\"\n";
 
 /// Keys that are added, and whether the manifest is right then.
-const MORE: [(&str, bool); 37] = [
+const MORE: [(&str, bool); 40] = [
     ("[ace.discovery.disks]\ninternal = false", true),
     ("[ace.discovery.disks]\ninternal = \"no\"", false),
     ("[ace.partitions.boot]\nesp = \"512M\"\nroot = \"rest\"\nlonghorn1 = \"none\"", true),
@@ -63,6 +63,9 @@ const MORE: [(&str, bool); 37] = [
     ("[ace.auth.github]\nmethod = \"pat\"\npat = \"env:GH\"", true),
     ("[ace.auth.github]\nmethod = \"pat\"", false),
     ("[ace.auth.github]\nmethod = \"pat\"\npat = \"ghp_x\"", false),
+    ("[ace.auth]\nuser = \"ace\"\npersona = \"otto\"\ngithub.method = \"skip\"", true),
+    ("[ace.auth]\nuser = \"--x\"", false),
+    ("[ace.auth]\npersona = \"a b\"", false),
     ("[ace.auth.github]\nblob = \"a b\"", false),
     ("[ace.auth.github]\npassphrase = \"env:P\"", false),
     ("[ace.hostname]\nsource = \"env\"\nenv = \"NAME\"", true),
