@@ -7,6 +7,7 @@
 
 mod boot;
 mod bus;
+mod chain;
 mod cluster;
 mod creds;
 mod demo;
