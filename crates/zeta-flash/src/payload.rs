@@ -10,6 +10,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 use zeta_core::creds::bake::{self, Source};
 use zeta_core::creds::bundle::Bundle;
+use zeta_core::creds::wifi;
 use zeta_core::flash::consent::Planned;
 use zeta_core::stick::manifest::digest;
 use zeta_core::stick::{self, keys, role};
@@ -92,7 +93,11 @@ impl Payload {
             let text = secret_text(&owner, "--wifi", given)?;
             // The error of the reader could repeat a part of the password.
             let network: Value = serde_json::from_str(&text).unwrap_or_default();
-            add(stick::WIFI_FILE, stick::wifi(&network).map_err(wrong)?, true);
+            let text = stick::wifi(&network).map_err(wrong)?;
+            // The node makes a file of NetworkManager of it.
+            let is_usable = wifi::keyfile(text.as_bytes());
+            is_usable.map_err(|error| Error::usage(format!("--wifi: {error}")))?;
+            add(stick::WIFI_FILE, text, true);
         }
         let lines = role::lines(&role::Asked {
             role: asked.role.as_deref(),

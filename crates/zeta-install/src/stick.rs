@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
+use zeta_core::creds::wifi::keyfile;
 use zeta_core::fat::{self, SECTOR};
 use zeta_core::install::manifest::Host;
 use zeta_core::install::seen;
 use zeta_core::stick::manifest::{MANIFEST_FILE, MAX, Manifest};
-use zeta_core::stick::{HOST_NAME_FILE, ROLE_FILE};
+use zeta_core::stick::{HOST_NAME_FILE, ROLE_FILE, WIFI_FILE};
 use zeta_os::disk::block;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
@@ -90,7 +91,18 @@ impl Stick {
             manifest.check(&listed.name, &bytes).map_err(|error| wrong(error.to_string()))?;
             files.insert(listed.name.clone(), Zeroizing::new(bytes));
         }
-        Ok(Stick { path: Some(path.to_owned()), volume_id: manifest.volume_id, files })
+        let stick = Stick { path: Some(path.to_owned()), volume_id: manifest.volume_id, files };
+        stick.network().map_err(|error| wrong(error.text))?;
+        Ok(stick)
+    }
+
+    /// The wireless network, as a file of NetworkManager.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn network(&self) -> Result<Option<Zeroizing<String>>> {
+        let wrong = |error| Error::new(Kind::Unsafe, format!("{WIFI_FILE}: {error}"));
+        self.file(WIFI_FILE).map(keyfile).transpose().map_err(wrong)
     }
 
     /// A file of the list.

@@ -5,7 +5,7 @@ use super::{Asked, Payload};
 #[test]
 fn the_digest_of_a_secret_is_not_shown() {
     let path = std::env::temp_dir().join(format!("zeta-payload-{}", std::process::id()));
-    std::fs::write(&path, r#"{"ssid":"n","password":"1234"}"#).unwrap();
+    std::fs::write(&path, r#"{"ssid":"n","password":"12345678"}"#).unwrap();
     let asked = Asked {
         host_name: Some("node-7".to_owned()),
         wifi: Some(format!("@{}", path.display())),

@@ -2,12 +2,11 @@
 
 use zeroize::Zeroizing;
 use zeta_core::creds::BLOB;
-use zeta_core::creds::wifi::keyfile;
 use zeta_core::install::manifest::{
     Build, Cli, Flag, GithubMethod, Passphrase, Tool as Runtime, clone_name,
 };
 use zeta_core::shell::quote_word;
-use zeta_core::stick::{ROLE_FILE, TOKEN_FILE, WIFI_FILE};
+use zeta_core::stick::{ROLE_FILE, TOKEN_FILE};
 use zeta_os::error::{Error, Kind, Result};
 
 use super::{Context, disk};
@@ -88,9 +87,7 @@ pub(super) fn wifi(context: &Context<'_>) -> Result<Vec<Call>> {
         let path = context.on_node(NETWORKS).join(name);
         calls.push(Call::File { path, bytes: read.map_err(wrong)?, mode: Some(0o600) });
     }
-    if let Some(network) = context.stick.file(WIFI_FILE) {
-        let wrong = |error| Error::new(Kind::Unsafe, format!("{WIFI_FILE}: {error}"));
-        let text = keyfile(network).map_err(wrong)?;
+    if let Some(text) = context.stick.network()? {
         calls.push(context.file(&format!("{NETWORKS}/{NETWORK}"), text.as_bytes(), 0o600));
     }
     Ok(calls)

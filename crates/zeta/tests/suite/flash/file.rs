@@ -24,7 +24,7 @@ fn things(sandbox: &Sandbox) -> Vec<String> {
     let key =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1tGq1d9pP4S0m0uVtb1yq7o2bqIYp9m0Yk0qQm1q2v ann";
     let token = format!("K10{}::server:x", "ab".repeat(32));
-    let (wifi, token) = (put("w", r#"{"ssid":"n","password":"pw-77"}"#), put("t", &token));
+    let (wifi, token) = (put("w", r#"{"ssid":"n","password":"pw-77-long"}"#), put("t", &token));
     let mut args = texts(["--host-name", "node-7", "--role", "joiner", "--flake-host", "w1"]);
     args.extend(texts(["--join-server", "https://cp.example:6443"]));
     args.extend(["--ssh-key".to_owned(), put("k.pub", key)]);
@@ -45,7 +45,7 @@ fn all_that_was_asked_for_is_in_the_partition_and_the_list_has_its_digest() {
     args.extend(["--to-file".to_owned(), stick.to_str().unwrap().to_owned()]);
     let out = write(&sandbox, &path, &args);
     assert_eq!(out.status, 0, "{out:?}");
-    assert!(!out.out.contains("pw-77") && !out.out.contains("ghp_abc"), "{out:?}");
+    assert!(!out.out.contains("pw-77-long") && !out.out.contains("ghp_abc"), "{out:?}");
     let answer: Value = serde_json::from_str(&out.out).unwrap();
     assert_eq!(
         (&answer["outcome"], &answer["provenance"]),
@@ -71,7 +71,7 @@ fn all_that_was_asked_for_is_in_the_partition_and_the_list_has_its_digest() {
     let expected = [
         ("zeta-authorized-keys.pub", "ssh-ed25519 "),
         ("zeta-hostname.txt", "node-7\n"),
-        ("zeta-wifi-credentials.json", "{\"ssid\":\"n\",\"password\":\"pw-77\"}\n"),
+        ("zeta-wifi-credentials.json", "{\"ssid\":\"n\",\"password\":\"pw-77-long\"}\n"),
         ("zeta-firstboot.conf", "ZETA_ROLE='joiner'\nHOST='w1'\n"),
         ("zeta-join-token", "K10abab"),
         ("zeta-creds.enc", "ZCV2"),

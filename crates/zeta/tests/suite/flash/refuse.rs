@@ -27,8 +27,10 @@ fn what_cannot_be_put_on_a_stick_is_refused_before_anything_is_written() {
     let private = put("id", "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0LTQy\n");
     let odd = put("odd", "ssh-ed25519 c2VjcmV0LTQy!!\n");
     let half = put("w", r#"{"ssid":"secret-42"}"#);
+    // No network has such a password, so the node could not be given one.
+    let short = put("s", r#"{"ssid":"n","password":"secret4"}"#);
     let token = put("t", "secret-42");
-    let (half, token) = (format!("@{half}"), format!("@{token}"));
+    let (half, short, token) = (format!("@{half}"), format!("@{short}"), format!("@{token}"));
     let missing = format!("@{}", sandbox.dir.join("none").display());
     let joiner = ["--role", "joiner", "--join-server"];
     let cases: &[&[&str]] = &[
@@ -41,6 +43,7 @@ fn what_cannot_be_put_on_a_stick_is_refused_before_anything_is_written() {
         &["--host-name", ""],
         &["--wifi", "{\"ssid\":\"n\",\"password\":\"secret-42\"}"],
         &["--wifi", &half],
+        &["--wifi", &short],
         &["--wifi", &missing],
         &["--wifi", "env:ZETA_NO_SUCH_VARIABLE"],
         &["--join-token", &token],

@@ -125,6 +125,16 @@ fn of_a_stick_only_listed_files_are_taken_and_each_only_with_its_digest() {
     assert_eq!(read("it is of version 2"), 7);
     fs::write(stick.join("zeta-stick.json"), "").unwrap();
     assert_eq!(read("it is no list of files"), 7);
+    // What would fail after the wipe is refused when it is read.
+    let network = br#"{"ssid":"n","password":"short"}"#;
+    fs::write(stick.join("zeta-wifi-credentials.json"), network).unwrap();
+    let digest = zeta_core::stick::manifest::digest(network);
+    let of_wifi = list.replacen("zeta-hostname.txt", "zeta-wifi-credentials.json", 1);
+    let of_wifi = of_wifi.replacen("\"bytes\":7", "\"bytes\":31", 1);
+    let (before, after) = of_wifi.rsplit_once("sha256\":\"").unwrap();
+    let of_wifi = format!("{before}sha256\":\"{digest}{}", &after[64..]);
+    fs::write(stick.join("zeta-stick.json"), of_wifi).unwrap();
+    assert_eq!(read("its password is not 8 to 63"), 7);
 }
 
 #[test]
