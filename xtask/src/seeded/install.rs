@@ -10,16 +10,18 @@ const ROUTE: &str = "crates/zeta-core/src/install/route.rs";
 const STICK: &str = "crates/zeta-install/src/stick.rs";
 const RUN: &str = "crates/zeta-install/src/run.rs";
 const WRITER: &str = "crates/zeta-install/src/journal.rs";
+const NODE: &str = "crates/zeta-install/src/step/node.rs";
 const DISK: &str = "crates/zeta-install/src/step/disk.rs";
 
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "install::tests"];
 const MANIFEST: &[&str] = &["-p", "zeta-install", "--lib", "manifest::tests"];
 const PLAIN: &[&str] = &["-p", "zeta", "--test", "suite", "install::plain"];
 const DISKS: &[&str] = &["-p", "zeta", "--test", "suite", "install::disks"];
+const CHAIN: &[&str] = &["-p", "zeta", "--test", "suite", "chain::"];
 const CUT: &[&str] = &["-p", "zeta", "--test", "suite", "install::cut::a_"];
 
 /// All bugs.
-pub const BUGS: [Bug; 12] = [
+pub const BUGS: [Bug; 16] = [
     bug(
         "a disk is wiped that changed since the consent",
         NEXT,
@@ -103,5 +105,33 @@ pub const BUGS: [Bug; 12] = [
         "chain(table.parts.iter().flat_map(edge))",
         "chain(table.parts.iter().take(0).flat_map(edge))",
         DISKS,
+    ),
+    bug(
+        "a node is registered under the name of its configuration",
+        NODE,
+        "\"--repo {} --maintainer {} --flake-host {}\",",
+        "\"--repo {} --maintainer {} --host-name --flake-host {}\",",
+        CHAIN,
+    ),
+    bug(
+        "a network that is none is found behind the wipe",
+        STICK,
+        "        stick.network().map_err(|error| wrong(error.text))?;\n",
+        "",
+        PLAIN,
+    ),
+    bug(
+        "a login comes back to where a copy of it was",
+        "crates/zeta-creds/src/verbs/collect.rs",
+        "read.contains(place) && may_be_remembered",
+        "!read.is_empty() && may_be_remembered",
+        &["-p", "zeta", "--test", "suite", "creds::login::"],
+    ),
+    bug(
+        "a forge gets the token of another server",
+        "crates/zeta-core/src/creds/gh_hosts.rs",
+        "name.eq_ignore_ascii_case(server)",
+        "!name.is_empty() && !server.is_empty()",
+        &["-p", "zeta-core", "--lib", "creds::gh_hosts"],
     ),
 ];
