@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use zeta_core::fat::esp::{self, Esp};
@@ -12,6 +12,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
 
 use crate::provenance::{self, Answer, Asked, Hashing, judge};
+use crate::target::Row;
 
 /// How much is read at once, in bytes.
 pub const PART: usize = 4 << 20;
@@ -51,6 +52,25 @@ pub struct Image {
 }
 
 impl Image {
+    /// Refuses a disk that is a loop device over this very file: each byte that is written would
+    /// change what is read.
+    ///
+    /// # Errors
+    /// It is one.
+    pub fn is_apart(&self, disk: &Row) -> Result<()> {
+        let file = disk.identity.as_ref().and_then(|known| known.serial.strip_prefix("loop:"));
+        let number = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let shown = file.and_then(|file| std::fs::metadata(file).ok()).map(number);
+        match shown.is_some() && shown == self.file.metadata().ok().map(number) {
+            true => {
+                let text =
+                    format!("{} is the file that {} shows", self.path.display(), disk.shown());
+                Err(Error::new(Kind::Refused, text).hint("give a copy of the image"))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Opens an image and reads all of it. `tell` is given how many bytes were read, and how many
     /// there are.
     ///

@@ -9,7 +9,7 @@ use zeta_core::install::layout::SECTOR;
 use zeta_core::install::next::PROTECTION;
 use zeta_core::install::seen::{PartSeen, Prior};
 use zeta_core::install::{Disk, DiskId, Seen};
-use zeta_os::disk::{Identity, Snapshot, block};
+use zeta_os::disk::{Identity, Snapshot, block, content};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::mount;
 
@@ -88,7 +88,13 @@ fn doubts(disk: &Disk, device: &Device, has_table: bool) -> Vec<String> {
     let path = &disk.path;
     let unread = format!("the kernel did not read its table of partitions: partprobe {path}");
     let is_unread = has_table && is_unread(disk).unwrap_or(true);
-    known.chain(is_unread.then_some(unread)).collect()
+    // The copy of a table at the end is none to blkid; what was there may still be whole.
+    let traces =
+        if disk.content.is_empty() { content::of(path).unwrap_or_default() } else { vec![] };
+    let traces = (!traces.is_empty()).then(|| {
+        format!("blkid finds nothing on it, and wipefs finds this: {}", traces.join(", "))
+    });
+    known.chain(is_unread.then_some(unread)).chain(traces).collect()
 }
 
 /// Returns whether the table of a disk has a partition that the kernel does not show. It could have
@@ -128,7 +134,7 @@ fn look_into(disk: &mut Disk, device: &Device) -> Result<bool> {
             block.text(name)?.parse::<u64>().ok()?.checked_mul(512)
         };
         let start = number("start").unwrap_or(0);
-        let content = content(&values);
+        let content = signature(&values);
         if value("LABEL") == ROOT_LABEL && disk.prior.is_none() {
             disk.prior = Some(prior(&path)?);
         }
@@ -159,7 +165,7 @@ fn probe(path: &str) -> Result<BTreeMap<String, String>> {
 }
 
 /// What is on a device: nothing, or a file system and its identity.
-fn content(values: &BTreeMap<String, String>) -> String {
+fn signature(values: &BTreeMap<String, String>) -> String {
     let value = |key: &str| values.get(key).map_or("", String::as_str);
     match (value("TYPE"), value("PTTYPE")) {
         ("", "") => String::new(),
@@ -175,7 +181,7 @@ fn content_of_disk(values: &BTreeMap<String, String>) -> String {
         (table, "") if !table.is_empty() => {
             format!("{table}:{}", value("PTUUID").to_ascii_lowercase())
         }
-        ("", _) => content(values),
+        ("", _) => signature(values),
         // A table and a file system: an image that starts from a disk and from a stick.
         (table, kind) => format!("{table}+{kind}:{}{}", value("PTUUID"), value("UUID")),
     }
@@ -186,7 +192,7 @@ fn content_of_disk(values: &BTreeMap<String, String>) -> String {
 /// # Errors
 /// It cannot be looked into.
 pub fn content_of(path: &str) -> Result<String> {
-    Ok(content(&probe(path)?))
+    Ok(signature(&probe(path)?))
 }
 
 /// The node that is installed on a file system, which is read without being mounted.

@@ -7,6 +7,7 @@ const PLAN: &str = "crates/zeta-core/src/install/plan.rs";
 const JOURNAL: &str = "crates/zeta-core/src/install/journal.rs";
 const KEY: &str = "crates/zeta-core/src/install/key.rs";
 const ROUTE: &str = "crates/zeta-core/src/install/route.rs";
+const OBSERVE: &str = "crates/zeta-install/src/observe.rs";
 const STICK: &str = "crates/zeta-install/src/stick.rs";
 const RUN: &str = "crates/zeta-install/src/run.rs";
 const WRITER: &str = "crates/zeta-install/src/journal.rs";
@@ -16,12 +17,13 @@ const DISK: &str = "crates/zeta-install/src/step/disk.rs";
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "install::tests"];
 const MANIFEST: &[&str] = &["-p", "zeta-install", "--lib", "manifest::tests"];
 const PLAIN: &[&str] = &["-p", "zeta", "--test", "suite", "install::plain"];
+const HOSTILE: &[&str] = &["-p", "zeta", "--test", "suite", "install::hostile::a_"];
 const DISKS: &[&str] = &["-p", "zeta", "--test", "suite", "install::disks"];
 const CHAIN: &[&str] = &["-p", "zeta", "--test", "suite", "chain::"];
 const CUT: &[&str] = &["-p", "zeta", "--test", "suite", "install::cut::a_"];
 
 /// All bugs.
-pub const BUGS: [Bug; 16] = [
+pub const BUGS: [Bug; 18] = [
     bug(
         "a disk is wiped that changed since the consent",
         NEXT,
@@ -133,5 +135,19 @@ pub const BUGS: [Bug; 16] = [
         "name.eq_ignore_ascii_case(server)",
         "!name.is_empty() && !server.is_empty()",
         &["-p", "zeta-core", "--lib", "creds::gh_hosts"],
+    ),
+    bug(
+        "a consent counts for what came onto the disk after it",
+        RUN,
+        "changed(known, &moment.plan.chosen)",
+        "changed(known, known)",
+        HOSTILE,
+    ),
+    bug(
+        "a part of something larger is wiped",
+        OBSERVE,
+        "known.chain(is_unread.then_some(unread))",
+        "known.take(0).chain(is_unread.then_some(unread))",
+        HOSTILE,
     ),
 ];

@@ -66,7 +66,12 @@ fn run_plan(call: &Call) -> Result<u8> {
     let image = image.transpose()?;
     let len = image.as_ref().map_or(0, |image| image.len);
     let disks = Disks::look(&args.stick.target(len))?;
-    let row = match args.stick.disk.as_deref().map(|name| disks.pick(name)).transpose() {
+    let picked = args.stick.disk.as_deref().map(|name| disks.pick(name)).transpose();
+    let apart = |row: Option<&Row>| match image.as_ref().zip(row) {
+        Some((image, disk)) => image.is_apart(disk),
+        None => Ok(()),
+    };
+    let row = match picked.and_then(|row| apart(row).map(|()| row)) {
         Ok(row) => row,
         Err(error) => {
             if !call.out.json {
@@ -144,6 +149,7 @@ fn to_disk(
     let asked = args.stick.target(staged.image.len);
     let seen = Disks::look(&asked)?;
     let row = seen.pick(name)?;
+    staged.image.is_apart(row)?;
     let plan = consent::plan(&staged.image, row, payload);
     match (&args.plan, &args.plan_hash) {
         (Some(path), Some(hash)) => consent::check_file(&plan, path, hash)?,

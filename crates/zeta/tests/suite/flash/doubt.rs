@@ -70,6 +70,23 @@ fn a_disk_that_a_loop_device_shows_is_not_written() {
     json::judge(&["flash", "write"], &write(&sandbox, &path, &args), 0);
 }
 
+#[test]
+fn an_image_that_the_disk_itself_shows_is_not_written() {
+    let test = "an_image_that_the_disk_itself_shows_is_not_written";
+    let sandbox = Sandbox::new();
+    let Some(stick) = disk(test, &sandbox, "stick", DISK) else { return };
+    std::fs::write(&stick.file, vec![0x5a; DISK]).unwrap();
+    let before = hash(&stick.file);
+    for verb in ["plan", "write"] {
+        let image = stick.file.to_str().unwrap();
+        let mut call = sandbox.cmd(&["--json", "flash", verb, "--image", image]);
+        let answer = json::judge(&["flash", verb], &run(call.args(target(&stick.name()))), 3);
+        let text = answer["message"].as_str().unwrap();
+        assert!(text.contains("is the file that"), "{answer}");
+    }
+    assert_eq!(hash(&stick.file), before);
+}
+
 /// The beginning of a disk with LUKS on it.
 fn luks() -> Vec<u8> {
     let mut header = vec![0; 4096];

@@ -65,6 +65,10 @@ fn a_part_of_something_larger_is_refused_whatever_the_listing_says() {
     rig.mounted("sgdisk --clear --new=1:2048:+48M $D >&2 && partprobe $D");
     put(&rig, 0, &[(1 << 20, &luks())]);
     is_refused(&rig, &rig.call("run", &CONSENT), &[rig.hash(0)], "crypto_LUKS");
+    // Of a table that was lost, the copy at the end is left, and all that is between.
+    assert_eq!(run(Command::new("partx").args(["--delete", &rig.disks[0].0])).status, 0);
+    put(&rig, 0, &[(0, &[0; 20480])]);
+    is_refused(&rig, &rig.call("run", &CONSENT), &[rig.hash(0)], "wipefs finds this: gpt");
 }
 
 #[test]
