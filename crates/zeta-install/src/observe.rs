@@ -89,8 +89,11 @@ fn doubts(disk: &Disk, device: &Device, has_table: bool) -> Vec<String> {
     let unread = format!("the kernel did not read its table of partitions: partprobe {path}");
     let is_unread = has_table && is_unread(disk).unwrap_or(true);
     // The copy of a table at the end is none to blkid; what was there may still be whole.
-    let traces =
-        if disk.content.is_empty() { content::of(path).unwrap_or_default() } else { vec![] };
+    let traces = match disk.content.is_empty() {
+        true => content::of(std::slice::from_ref(path)),
+        false => Vec::new(),
+    };
+    let traces: Vec<String> = traces.into_iter().flatten().flatten().collect();
     let traces = (!traces.is_empty()).then(|| {
         format!("blkid finds nothing on it, and wipefs finds this: {}", traces.join(", "))
     });
