@@ -19,11 +19,12 @@ fn evaluate(settings: &str) -> Result<Value, String> {
     evaluate_module("creds-restore", &format!("zeta.credsRestore = {{ {settings} }};"))
 }
 
-/// What a module makes of these settings, or what Nix says about them.
-fn evaluate_module(module: &str, settings: &str) -> Result<Value, String> {
+/// What modules, whose names blanks divide, make of these settings, or what Nix says about them.
+fn evaluate_module(names: &str, settings: &str) -> Result<Value, String> {
     let sandbox = Sandbox::new();
     let evaluator = format!("{ROOT}/crates/zeta/tests/suite/ops/nix/evaluate.nix");
-    let modules = format!("[ {ROOT}/nix/{module}.nix ]");
+    let modules: String = names.split(' ').map(|name| format!("{ROOT}/nix/{name}.nix ")).collect();
+    let modules = format!("[ {modules}]");
     let text =
         format!("import {evaluator} {{ modules = {modules}; settings = {{ {settings} }}; }}");
     let file = sandbox.dir().join("ask.nix");

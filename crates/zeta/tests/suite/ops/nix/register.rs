@@ -78,3 +78,35 @@ fn the_options_of_the_original_are_accepted() {
         assert!(said.contains("is of another type"), "{repo} {maintainer} {more}: {said}");
     }
 }
+
+/// What the page declares does what the files of an installation do elsewhere.
+#[test]
+fn a_node_that_was_installed_restores_and_registers_as_the_page_declares() {
+    if find("nix-instantiate").is_none() {
+        return skip(test_name!(), "no nix-instantiate");
+    }
+    let page = include_str!("../../../../../../docs/use/nixos.md");
+    let (_, page) = page.split_once("## A node that was installed by zeta").unwrap();
+    let (_, block) = page.split_once("```nix\nimports = [ ").unwrap();
+    let (imports, settings) = block.split_once(" ];\n").unwrap();
+    assert_eq!(imports, "./nix/self-register.nix ./nix/creds-restore.nix");
+    let (settings, _) = settings.split_once("```").unwrap();
+    let settings = settings.replace("package = zeta;", "package = \"/p\";");
+    let made = evaluate_module("self-register creds-restore", &settings).unwrap();
+    let service = |name: &str| keys(&made["systemd"]["services"][name]["serviceConfig"]);
+    let restore = service("zeta-creds-restore")["ExecStart"].join(" ");
+    for part in [
+        "--input /boot/zeta-creds.enc",
+        "--usb-uuid-file /etc/zeta/usb-uuid",
+        "--user zeta",
+        "--ask --persona otto",
+    ] {
+        assert!(restore.contains(part), "{part}: {restore}");
+    }
+    let register = service("zeta-node-register");
+    let arguments = register["ExecStart"].join(" ");
+    assert!(arguments.contains("--repo acme/cluster --maintainer ace"), "{arguments}");
+    let home = made["users"]["users"]["zeta"]["home"].as_str().unwrap();
+    let login = format!("forge-token:{home}/.config/gh/hosts.yml");
+    assert_eq!(register["LoadCredential"], [login]);
+}
