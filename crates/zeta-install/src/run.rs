@@ -357,9 +357,8 @@ impl<'a> Installation<'a> {
         let calls = step::calls(step, &self.context(moment, &writer.journal))?;
         writer.append(Event::Intent { step })?;
         let done = calls.iter().try_for_each(Call::run);
-        // What a step wrote is on the disks before its line is.
-        rustix::fs::sync();
-        if let Err(error) = done {
+        let flushed = self.flush(step);
+        if let Err(error) = done.and(flushed) {
             writer.append(failure(step, &error))?;
             return Err(error.hint("see 'zeta install status', mend it, and run again"));
         }
@@ -372,6 +371,20 @@ impl<'a> Installation<'a> {
             return Err(error);
         }
         writer.append(event)
+    }
+
+    /// What a step wrote is on the disks before its line is.
+    fn flush(&self, step: Step) -> Result<()> {
+        rustix::fs::sync();
+        let place = &self.options.place;
+        let dirs = [place.root.clone(), place.on_node("boot")];
+        // The call for all of them does not say what could not be written.
+        dirs.iter().filter(|_| step.needs_mounts()).try_for_each(|dir| {
+            let flush = || rustix::fs::syncfs(std::fs::File::open(dir)?).map_err(Into::into);
+            flush().map_err(|error: std::io::Error| {
+                Error::new(Kind::Fault, format!("cannot flush {}: {error}", dir.display()))
+            })
+        })
     }
 
     /// Looks whether a step left what it has to.

@@ -122,6 +122,24 @@ fn a_run_that_is_killed_at_each_line_of_its_journal_goes_on_to_the_same_end() {
 }
 
 #[test]
+fn what_a_disk_did_not_take_is_not_done() {
+    if !can_run(test_name!()) {
+        return;
+    }
+    let rig = rig();
+    let untouched = rig.hash(1);
+    let inject = "inject=syncfs:error=EIO:when=3";
+    let strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=syncfs", "-e", inject];
+    let failed = long(&mut rig.by(&strace, "run", &CONSENT));
+    assert!(failed.status == 1 && failed.err.contains("cannot flush"), "{failed:?}");
+    let last = rig.journal().lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains("\"failed\""), "{last}");
+    let finished = rig.call("run", &CONSENT);
+    assert_eq!(finished.status, 0, "{finished:?}");
+    assert_installed(&rig, &untouched);
+}
+
+#[test]
 fn a_tool_that_outlives_its_killed_caller_keeps_other_calls_out() {
     if !can_run(test_name!()) {
         return;
