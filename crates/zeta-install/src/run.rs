@@ -428,7 +428,7 @@ impl<'a> Installation<'a> {
             bytes.extend(line.as_bytes());
             let path = place.on_node("var/lib/zeta/install/journal");
             Call::File { path, bytes, mode: Some(0o600) }.run()?;
-            rustix::fs::sync();
+            self.flush(Step::Banner)?;
             writer.append(Event::Finished)?;
         }
         if place.kept().exists() {
