@@ -136,7 +136,7 @@ fn what_a_disk_did_not_take_is_not_done() {
     assert!(last.contains("\"failed\""), "{last}");
     let finished = rig.call("run", &CONSENT);
     assert_eq!(finished.status, 0, "{finished:?}");
-    assert_installed(&rig, &untouched);
+    assert_installed(&rig, &untouched, By::Signal);
 }
 
 #[test]
