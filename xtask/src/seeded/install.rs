@@ -23,7 +23,7 @@ const CHAIN: &[&str] = &["-p", "zeta", "--test", "suite", "chain::"];
 const CUT: &[&str] = &["-p", "zeta", "--test", "suite", "install::cut::a_"];
 
 /// All bugs.
-pub const BUGS: [Bug; 18] = [
+pub const BUGS: [Bug; 19] = [
     bug(
         "a disk is wiped that changed since the consent",
         NEXT,
@@ -149,5 +149,12 @@ pub const BUGS: [Bug; 18] = [
         "known.chain(is_unread.then_some(unread))",
         "known.take(0).chain(is_unread.then_some(unread))",
         HOSTILE,
+    ),
+    bug(
+        "the end is written where nothing is mounted",
+        NEXT,
+        "        None if !seen.is_mounted => Action::Mount,\n",
+        "",
+        CORE,
     ),
 ];
