@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use zeta_core::fat::esp::{self, Esp};
 use zeta_core::fat::{FatError, SECTOR};
+use zeta_core::flash::order::HEAD;
 use zeta_core::stick::sums;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::read_plain;
 
+use crate::fingerprint::Fingerprint;
 use crate::provenance::{self, Answer, Asked, Hashing, judge};
 use crate::target::Row;
 
@@ -49,6 +51,8 @@ pub struct Image {
     pub esp: std::result::Result<Esp, FatError>,
     /// What of the partition was read for the digest; a second read could see other bytes.
     partition: Vec<u8>,
+    /// The parts that were read for the digest.
+    fingerprint: Fingerprint,
 }
 
 impl Image {
@@ -96,13 +100,17 @@ impl Image {
         let len = found.len();
         let (mut hash, mut part) = (Hashing::default(), vec![0; PART]);
         let (mut done, mut esp, mut partition) = (0, Err(FatError::Short), Vec::new());
+        let mut fingerprint = Fingerprint::default();
         while done < len {
-            let room = part.get_mut(..PART.min((len - done) as usize)).unwrap_or_default();
+            // In the parts in which it is written.
+            let most = if done == 0 { HEAD } else { PART as u64 };
+            let room = part.get_mut(..most.min(len - done) as usize).unwrap_or_default();
             exact(&file, path, room, done)?;
             if done == 0 {
                 esp = locate(room, len);
             }
             hash.add(room);
+            fingerprint.add(room);
             keep(&esp, room, done, &mut partition);
             done += room.len() as u64;
             tell(done, len);
@@ -115,7 +123,39 @@ impl Image {
             return Err(provenance::report::error(&path.display().to_string(), why));
         }
         let path = path.to_owned();
-        Ok(Image { file, path, len, sha256, is_as_published, provenance, esp, partition })
+        Ok(Image {
+            file,
+            path,
+            len,
+            sha256,
+            is_as_published,
+            provenance,
+            esp,
+            partition,
+            fingerprint,
+        })
+    }
+
+    /// Returns whether a whole part has the bytes that were read for the digest: the first [`HEAD`]
+    /// bytes, or [`PART`] bytes behind them, or what is there of these.
+    pub fn is_same(&self, bytes: &[u8], offset: u64) -> bool {
+        let at = offset.checked_sub(HEAD).map_or(0, |behind| 1 + behind / PART as u64);
+        self.fingerprint.is_same(bytes, at as usize)
+    }
+
+    /// Reads a whole part, as of [`Self::is_same`], at its place.
+    ///
+    /// # Errors
+    /// As [`Self::read_at`], or it is not what was read for the digest.
+    pub fn read_same(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
+        self.read_at(bytes, offset)?;
+        match self.is_same(bytes, offset) {
+            true => Ok(()),
+            false => {
+                let text = format!("{} changed while it was written", self.path.display());
+                Err(Error::new(Kind::Fault, text))
+            }
+        }
     }
 
     /// Reads at a place; all bytes are in the image.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod consent;
+pub mod fingerprint;
 pub mod image;
 pub mod payload;
 pub mod provenance;

@@ -12,8 +12,7 @@ use zeta_core::flash::progress::Progress;
 use zeta_os::disk::{Aligned, Disk, Identity};
 use zeta_os::error::{Error, Kind, Result};
 
-use crate::image::PART;
-use crate::provenance::Hashing;
+use crate::image::{Image, PART};
 use crate::staged::Staged;
 
 /// How many parts are on their way at once.
@@ -91,8 +90,6 @@ struct Work<'a> {
     seen: Identity,
     /// The first part of what is written, which is written last.
     head: Aligned,
-    /// The digest of what was read of the image so far.
-    hash: Hashing,
     took: Took,
     written: u64,
     compared: u64,
@@ -102,10 +99,9 @@ impl<'a> Work<'a> {
     /// Reads the first part of the image. Nothing is written yet.
     fn begin(staged: &'a Staged, disk: &'a Disk, seen: Identity) -> Result<Work<'a>> {
         let mut head = Aligned::zeroed(HEAD.min(staged.image.len) as usize);
-        let mut hash = Hashing::default();
-        fill(staged, head.bytes_mut(), 0, Some(&mut hash))?;
+        fill(staged, head.bytes_mut(), 0, Image::read_same)?;
         let took = Took::default();
-        Ok(Work { staged, disk, seen, head, hash, took, written: 0, compared: 0 })
+        Ok(Work { staged, disk, seen, head, took, written: 0, compared: 0 })
     }
 
     fn step(&mut self, step: Step, tell: Tell<'_>) -> Result<()> {
@@ -159,9 +155,10 @@ impl<'a> Work<'a> {
 
     /// Reads in one thread, and writes in the other.
     fn write_body(&mut self, part: Part, begun: Instant, tell: Tell<'_>) -> Result<()> {
-        let (staged, disk, hash) = (self.staged, self.disk, &mut self.hash);
+        let (staged, disk) = (self.staged, self.disk);
         let (written, all) = (&mut self.written, staged.image.len);
-        let read = |bytes: &mut [u8], at: u64| fill(staged, bytes, at, Some(&mut *hash));
+        // What comes back from the disk is compared with what was checked.
+        let read = |bytes: &mut [u8], at: u64| fill(staged, bytes, at, Image::read_at);
         stream(part, read, &mut |bytes, at| {
             disk.write_at(bytes, at)?;
             *written += bytes.len() as u64;
@@ -173,15 +170,18 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Reads the disk in one thread, and the image in the other.
+    /// Reads the disk in one thread, and compares in the other. The image is read again only where
+    /// the disk has other bytes: those of the EFI partition, or wrong ones.
     fn compare_body(&mut self, part: Part, begun: Instant, tell: Tell<'_>) -> Result<()> {
         let (staged, disk) = (self.staged, self.disk);
         let (compared, all) = (&mut self.compared, staged.image.len);
         let mut wanted = vec![0; PART];
         stream(part, |bytes: &mut [u8], at| disk.read_at(bytes, at), &mut |bytes, at| {
-            let wanted = wanted.get_mut(..bytes.len()).unwrap_or_default();
-            fill(staged, wanted, at, None)?;
-            compare(bytes, wanted, at)?;
+            if !staged.image.is_same(bytes, at) {
+                let wanted = wanted.get_mut(..bytes.len()).unwrap_or_default();
+                fill(staged, wanted, at, Image::read_same)?;
+                compare(bytes, wanted, at)?;
+            }
             *compared += bytes.len() as u64;
             let took = begun.elapsed();
             tell(Phase::Comparing, Progress { done: (*compared).min(all), all, took });
@@ -189,13 +189,8 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Before the disk may start: what was written was the image, and the disk is still the same.
-    fn seal(&mut self) -> Result<()> {
-        let read = std::mem::take(&mut self.hash).end().hex();
-        if read != self.staged.image.sha256 {
-            let path = self.staged.image.path().display();
-            return Err(Error::new(Kind::Fault, format!("{path} changed while it was written")));
-        }
+    /// Before the disk may start: it is still the same.
+    fn seal(&self) -> Result<()> {
         match self.disk.identity()? == self.seen {
             true => Ok(()),
             false => Err(Error::new(Kind::Fault, "the disk changed while it was written")),
@@ -203,12 +198,14 @@ impl<'a> Work<'a> {
     }
 }
 
+/// A way to read the image.
+type Read = fn(&Image, &mut [u8], u64) -> Result<()>;
+
 /// Reads what is to be written at a place; zeros behind the end of the image.
-fn fill(staged: &Staged, bytes: &mut [u8], at: u64, hash: Option<&mut Hashing>) -> Result<()> {
+fn fill(staged: &Staged, bytes: &mut [u8], at: u64, read: Read) -> Result<()> {
     let len = staged.image.len.saturating_sub(at).min(bytes.len() as u64) as usize;
     let (image, rest) = bytes.split_at_mut(len);
-    staged.image.read_at(image, at)?;
-    hash.into_iter().for_each(|hash| hash.add(image));
+    read(&staged.image, image, at)?;
     staged.lay_over(image, at);
     rest.fill(0);
     Ok(())

@@ -168,9 +168,9 @@ pub const BUGS: [Bug; 29] = [
     ),
     bug(
         "an image that changed is sealed",
-        WRITER,
-        "        if read != self.staged.image.sha256 {",
-        "        if read.is_empty() {",
+        "crates/zeta-flash/src/image.rs",
+        "        self.fingerprint.is_same(bytes, at as usize)\n",
+        "        self.fingerprint.is_same(bytes, at as usize) || at > 0\n",
         WRITES,
     ),
     bug(

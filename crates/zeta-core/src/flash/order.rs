@@ -31,9 +31,9 @@ pub enum Step {
     Write(Part),
     /// Wait until all that was written is on the medium.
     Flush,
-    /// Read this part from the medium, and compare it with the image.
+    /// Read this part from the medium, and compare it with the image that was checked.
     Compare(Part),
-    /// Compare what was read of the image with what it was when it was checked.
+    /// Check that the disk is still the same.
     Seal,
 }
 
