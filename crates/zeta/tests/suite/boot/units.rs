@@ -53,6 +53,11 @@ exec sleep 1000
 const POST: &str = "\
 systemctl start zeta-guard-post@2.service && echo started
 for n in $(seq 100); do [ -e /var/lib/zeta/ready ] && break; sleep 0.1; done
+# Both are still a shell for a moment.
+for n in $(seq 100); do
+    [ $(grep -xl sleep /proc/[0-9]*/comm | wc -l) = 2 ] && break
+    sleep 0.1
+done
 grep -xl sleep /proc/[0-9]*/comm | wc -l
 systemctl stop zeta-guard-posts.target
 systemctl stop zeta-guard-post@2.service
