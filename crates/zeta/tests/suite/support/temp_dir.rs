@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// The directory; everything in it is removed when this is dropped.
 #[derive(Debug)]
@@ -57,8 +59,15 @@ impl AsRef<std::ffi::OsStr> for TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("left behind: {}: {error}", self.0.display());
+        // A program that outlived its killed caller may write into it for another moment.
+        let mut failed = None;
+        for _ in 0..50 {
+            failed = fs::remove_dir_all(&self.0).err();
+            if failed.is_none() || !self.0.exists() {
+                return;
+            }
+            sleep(Duration::from_millis(20));
         }
+        eprintln!("left behind: {}: {failed:?}", self.0.display());
     }
 }
