@@ -36,14 +36,14 @@ pub enum Call {
     Same {
         /// The disk, or a partition of it.
         path: String,
-        /// What told it from others.
+        /// What tells it from others.
         identity: Identity,
     },
     /// Zeroes parts of a disk that is opened alone, if it is still the one that was observed.
     Zero {
         /// The disk.
         path: String,
-        /// What told it from others.
+        /// What tells it from others.
         identity: Identity,
         /// From where to where, in bytes.
         ranges: Vec<(u64, u64)>,

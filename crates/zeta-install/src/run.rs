@@ -223,7 +223,7 @@ impl<'a> Installation<'a> {
     /// Installs, or goes on where another call was cut off.
     ///
     /// # Errors
-    /// A tool failed, a check did, or nobody answers. The next call goes on there.
+    /// A tool or a check failed, or a question has no answer. The next call goes on there.
     pub fn run(&mut self) -> Result<Ended> {
         // What is made on the node, by tools too, is open to all unless it has a mode of its own.
         rustix::process::umask(Mode::from_raw_mode(0o022));

@@ -59,7 +59,7 @@ pub enum Answer {
         /// The first reason.
         why: Refusal,
     },
-    /// Nobody looked.
+    /// It was not checked.
     NotChecked {
         /// The reason.
         why: NotChecked,
@@ -85,7 +85,7 @@ pub enum Signer {
     },
 }
 
-/// Why nobody looked whose an image is.
+/// Why it was not checked whose an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotChecked {
     /// Neither a key nor a bundle was named.

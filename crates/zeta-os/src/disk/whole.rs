@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 /// block is longer.
 pub const ALIGNMENT: usize = 4096;
 
-/// Nobody else has the device, and nothing is waited for.
+/// No other program has the device, and nothing is waited for.
 const ALONE: OFlags =
     OFlags::EXCL.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 
@@ -49,7 +49,7 @@ impl Aligned {
     }
 }
 
-/// A disk. While it is open, nobody else can mount it or open it alone.
+/// A disk. While it is open, no other program can mount it or open it alone.
 #[derive(Debug)]
 pub struct Disk {
     fd: OwnedFd,
