@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 use zeta_core::record::is_unprintable;
 
-use super::{Loop, consent, disk, hash, image_file, target, write};
+use super::{Loop, consent, disk, hash, image_file, luks, target, write};
 use crate::json;
 use crate::support::{Sandbox, TempDir, Terminal, can, find, run};
 
@@ -85,17 +85,6 @@ fn an_image_that_the_disk_itself_shows_is_not_written() {
         assert!(text.contains("is the file that"), "{answer}");
     }
     assert_eq!(hash(&stick.file), before);
-}
-
-/// The beginning of a disk with LUKS on it.
-fn luks() -> Vec<u8> {
-    let mut header = vec![0; 4096];
-    let mut set = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
-    set(0, b"LUKS\xba\xbe\0\x02");
-    set(8, &16384_u64.to_be_bytes());
-    set(72, b"sha256");
-    set(168, b"11111111-2222-4333-8444-555555555555");
-    header
 }
 
 #[test]

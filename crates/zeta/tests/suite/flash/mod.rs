@@ -158,6 +158,17 @@ pub fn disk(test: &str, sandbox: &Sandbox, name: &str, len: usize) -> Option<Loo
     attached
 }
 
+/// The beginning of a disk with LUKS on it.
+pub fn luks() -> Vec<u8> {
+    let mut header = vec![0; 4096];
+    let mut set = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+    set(0, b"LUKS\xba\xbe\0\x02");
+    set(8, &16384_u64.to_be_bytes());
+    set(72, b"sha256");
+    set(168, b"11111111-2222-4333-8444-555555555555");
+    header
+}
+
 /// The arguments that name a loop device as the target.
 pub fn target(name: &str) -> [String; 4] {
     ["--disk", name, "--allow-internal", name].map(str::to_owned)

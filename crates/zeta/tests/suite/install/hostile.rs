@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt as _, symlink};
 use std::process::Command;
 
 use super::rig::{Rig, cache, can_run, long};
+use crate::flash::luks;
 use crate::support::{Out, run, test_name};
 
 const CONSENT: [&str; 2] = ["--answer", "wipe=wipe D0"];
@@ -39,17 +40,6 @@ fn is_refused(rig: &Rig, out: &Out, before: &[String], words: &str) {
     assert!(out.err.contains(words), "{words:?}: {out:?}");
     let after: Vec<String> = (0..before.len()).map(|at| rig.hash(at)).collect();
     assert_eq!(after, before, "{words}");
-}
-
-/// The beginning of a disk with LUKS on it.
-fn luks() -> Vec<u8> {
-    let mut header = vec![0; 4096];
-    let mut set = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
-    set(0, b"LUKS\xba\xbe\0\x02");
-    set(8, &16384_u64.to_be_bytes());
-    set(72, b"sha256");
-    set(168, b"11111111-2222-4333-8444-555555555555");
-    header
 }
 
 #[test]
