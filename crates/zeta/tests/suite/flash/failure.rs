@@ -72,7 +72,7 @@ fn round(sandbox: &Sandbox, stick: &Loop, fault: Fault, moment: Moment) -> bool 
     });
     match fault {
         Fault::Kill => child.kill().unwrap(),
-        Fault::Detach => stick.detach(),
+        Fault::Detach => stick.detach_when_closed(),
         Fault::Pull => resize(stick, 64 << 10),
         Fault::Grow => resize(stick, DISK as u64 + (4 << 20)),
         Fault::CutImage => open(&path).set_len(LEN as u64 - 4096).unwrap(),

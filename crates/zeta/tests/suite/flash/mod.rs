@@ -17,7 +17,7 @@ use std::process::Command;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::{Out, Sandbox, find, is_root, run, skip};
+use crate::support::{Out, Sandbox, find, is_root, run, skip, wait_for};
 
 /// Where the EFI partition of the images begins, as in the images of NixOS.
 pub const ESP: u64 = 276 * 512;
@@ -119,16 +119,31 @@ impl Loop {
         format!("loop:{}", self.file.display())
     }
 
-    /// Detaches the device, unless its number belongs to another file already. One that is open
-    /// is detached when it is closed.
+    /// Detaches the device, and returns when it is gone: a test that lists the disks at the same
+    /// time may have it open for a moment, and until that is over it would be listed beside the
+    /// next device of the same file.
     pub fn detach(&self) {
+        self.detach_when_closed();
+        let gone = || !self.is_attached();
+        // Where a test has failed already, a second panic would hide the first one.
+        if !std::thread::panicking() {
+            wait_for("the end of a loop device", gone);
+        }
+    }
+
+    /// Detaches the device as soon as no program has it open.
+    pub fn detach_when_closed(&self) {
+        if self.is_attached() {
+            let _ = Command::new("losetup").arg("--detach").arg(&self.device).output();
+        }
+    }
+
+    /// Returns whether the number of the device still belongs to its file.
+    fn is_attached(&self) -> bool {
         let name = self.device.file_name().unwrap().to_str().unwrap();
         let shown = std::fs::read_to_string(format!("/sys/block/{name}/loop/backing_file"));
         let shown = shown.unwrap_or_default();
-        let shown = shown.trim_end().trim_end_matches(" (deleted)");
-        if Path::new(shown) == self.file {
-            let _ = Command::new("losetup").arg("--detach").arg(&self.device).output();
-        }
+        Path::new(shown.trim_end().trim_end_matches(" (deleted)")) == self.file
     }
 
     /// Gives the device the length that its file has now.
