@@ -26,14 +26,15 @@
 //! 21. [`history`]: who held which lease when, and how that ended.
 //! 22. [`web`]: which requests the page of all that answers.
 //! 23. [`cluster`]: the same across machines that share a store.
-//! 24. [`schedule`]: which persona stands at which guard post of a node.
-//! 25. [`repair`]: what a persona may repair.
-//! 26. [`signature`]: which agent signed a commit.
-//! 27. [`fat`]: files in the partition of an install stick.
-//! 28. [`disk`]: disks, and whether one may be overwritten.
-//! 29. [`stick`]: what is put on an install stick besides its image.
-//! 30. [`flash`]: how an image is written to a stick.
-//! 31. [`install`]: the steps of the installation of a node.
+//! 24. [`svg`]: what drawings have in common.
+//! 25. [`schedule`]: which persona stands at which guard post of a node.
+//! 26. [`repair`]: what a persona may repair.
+//! 27. [`signature`]: which agent signed a commit.
+//! 28. [`fat`]: files in the partition of an install stick.
+//! 29. [`disk`]: disks, and whether one may be overwritten.
+//! 30. [`stick`]: what is put on an install stick besides its image.
+//! 31. [`flash`]: how an image is written to a stick.
+//! 32. [`install`]: the steps of the installation of a node.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -65,6 +66,7 @@ pub mod signal;
 pub mod signature;
 pub mod stick;
 pub mod sum;
+pub mod svg;
 pub mod terminal;
 pub mod time;
 pub mod trust;

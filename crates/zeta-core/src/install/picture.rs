@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::journal::{Journal, Progress};
 use super::step::Step;
+use crate::svg;
 
 const TOP: usize = 84;
 const LEFT: usize = 16;
@@ -17,13 +18,11 @@ const LANE: usize = 16;
 const LANES: usize = 16;
 
 const STYLE: &str = "\
-svg{--ground:#ffffff;--ink:#1f2328;--soft:#656d76;--box:#f3f5f8;--edge:#8b949e;--bad:#cf222e;\
---good:#1a7f37}@media(prefers-color-scheme:dark){svg{--ground:#0d1117;--ink:#e6edf3;\
---soft:#9198a1;--box:#171c24;--edge:#6e7681;--bad:#ff7b72;--good:#56d364}}\
-text{fill:var(--ink)}.soft{fill:var(--soft);font-size:11px}.head{font-size:17px;font-weight:600}\
-.step{fill:var(--box);stroke:var(--edge)}.bad{stroke:var(--bad);stroke-width:2}\
-.done{stroke:var(--good);stroke-width:2}.name{font-weight:600}.badtext{fill:var(--bad)}\
-.goodtext{fill:var(--good)}.arrow{fill:none;stroke:var(--edge)}.tip{fill:var(--edge)}";
+svg{--edge:#8b949e}@media(prefers-color-scheme:dark){svg{--edge:#6e7681}}\
+.soft{font-size:11px}.step{fill:var(--box);stroke:var(--edge)}\
+.bad{stroke:var(--bad);stroke-width:2}.done{stroke:var(--good);stroke-width:2}\
+.badtext{fill:var(--bad)}.goodtext{fill:var(--good)}.arrow{fill:none;stroke:var(--edge)}\
+.tip{fill:var(--edge)}";
 
 /// An arrow from a step to a later one that needs what it gives.
 type Arrow = (usize, usize, &'static str);
@@ -42,17 +41,13 @@ pub fn arrows() -> Vec<Arrow> {
 }
 
 /// Draws the steps, and how far each is.
-pub fn svg(journal: &Journal) -> String {
+pub fn draw(journal: &Journal) -> String {
     let height = TOP + ROW * Step::ALL.len() + 12;
     let width = LEFT + WIDTH + LANE * LANES + 40;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\
-         \"system-ui, -apple-system, 'Segoe UI', sans-serif\" font-size=\"13\">\n\
-         <title>Installation of a node</title>\n<style>{STYLE}</style>\n\
-         <rect width=\"100%\" height=\"100%\" style=\"fill:var(--ground)\"/>\n\
-         <text class=\"head\" x=\"16\" y=\"30\">Installation of a node</text>\n\
-         <text class=\"soft\" x=\"16\" y=\"54\">Red: destroys what is on a disk. Green: done. An \
-         arrow leads to a step that needs the result.</text>\n"
+    let mut svg = svg::begin("Installation of a node", STYLE, width, height);
+    svg.push_str(
+        "<text class=\"soft\" x=\"16\" y=\"54\">Red: destroys what is on a disk. Green: done. An \
+         arrow leads to a step that needs the result.</text>\n",
     );
     for (at, step) in Step::ALL.into_iter().enumerate() {
         draw_step(&mut svg, at, step, journal.progress(step));
@@ -66,7 +61,7 @@ pub fn svg(journal: &Journal) -> String {
         }
         draw_arrow(&mut svg, (from, to, what), lane);
     }
-    svg + "</svg>\n"
+    svg + svg::END
 }
 
 fn draw_step(svg: &mut String, at: usize, step: Step, progress: Progress) {

@@ -383,10 +383,10 @@ fn ranges_overlap_if_they_share_an_address() {
 
 #[test]
 fn the_drawing_has_each_step_and_no_step_needs_a_later_one() {
-    let svg = picture::svg(&Journal::read(installed().journal.as_bytes()));
+    let svg = picture::draw(&Journal::read(installed().journal.as_bytes()));
     Step::ALL.iter().for_each(|step| assert!(svg.contains(step.about().title), "{step}"));
     assert_eq!(svg.matches("class=\"step done\"").count(), Step::ALL.len());
-    let waiting = picture::svg(&Journal::default());
+    let waiting = picture::draw(&Journal::default());
     assert_eq!(waiting.matches("class=\"step bad\"").count(), 3);
     for step in Step::ALL {
         for input in step.about().inputs {

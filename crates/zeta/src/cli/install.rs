@@ -236,7 +236,7 @@ fn run_plan(call: &Call) -> Result<u8> {
     let installation = Installation::new(opened.options(BTreeMap::new(), &|_| {}))?;
     let moment = installation.look(&journal)?;
     if let Some(path) = svg {
-        std::fs::write(&path, picture::svg(&journal)).map_err(|error| {
+        std::fs::write(&path, picture::draw(&journal)).map_err(|error| {
             Error::new(Kind::Fault, format!("cannot write {}: {error}", path.display()))
         })?;
     }

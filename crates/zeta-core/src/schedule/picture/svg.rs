@@ -10,6 +10,7 @@ use super::super::assign::Why;
 use super::super::state::Post;
 use super::{Picture, Span};
 use crate::name::Label;
+use crate::svg;
 use crate::time::{format_duration, format_utc};
 
 const LEFT: f64 = 92.0;
@@ -37,35 +38,27 @@ const STEPS: [i64; 11] = [1, 5, 15, 60, 180, 360, 720, 1440, 2880, 10_080, 40_32
 const MARKS_MAX: i64 = 9;
 
 const STYLE: &str = "\
-svg{--ground:#ffffff;--ink:#1f2328;--soft:#656d76;--lane:#f3f5f8;--grid:#d8dee4;--edge:#57606a;\
---now:#cf222e;--good:#1a7f37}@media(prefers-color-scheme:dark){svg{--ground:#0d1117;--ink:#e6edf3;\
---soft:#9198a1;--lane:#171c24;--grid:#30363d;--edge:#8b949e;--now:#ff7b72;--good:#56d364}}\
-text{fill:var(--ink)}.soft{fill:var(--soft)}.head{font-size:17px;font-weight:600}\
-.lane{fill:var(--lane)}.grid{stroke:var(--grid)}.bar rect{stroke:var(--edge);stroke-opacity:.55}\
+svg{--grid:#d8dee4;--edge:#57606a}\
+@media(prefers-color-scheme:dark){svg{--grid:#30363d;--edge:#8b949e}}\
+.lane{fill:var(--box)}.grid{stroke:var(--grid)}.bar rect{stroke:var(--edge);stroke-opacity:.55}\
 .bar text{fill:#1f2328}.bar .small{fill:#33393f}.plan rect{fill-opacity:.35;stroke-dasharray:4 3}\
-.plan text,.plan .small{fill:var(--ink)}.name{font-weight:600}.small{font-size:11px}\
-.now{stroke:var(--now);stroke-width:2}.nowtext{fill:var(--now);font-weight:600}\
-.bad{fill:var(--now)}.good{fill:var(--good)}.bar .bad{fill:#cf222e}.bar .good{fill:#1a7f37}\
+.plan text,.plan .small{fill:var(--ink)}.small{font-size:11px}\
+.now{stroke:var(--bad);stroke-width:2}.nowtext{fill:var(--bad);font-weight:600}\
+.bad{fill:var(--bad)}.good{fill:var(--good)}.bar .bad{fill:#cf222e}.bar .good{fill:#1a7f37}\
 .bar:hover rect{stroke-width:2.5;stroke-opacity:1}";
 
 /// Draws a picture.
 pub fn draw(picture: &Picture) -> String {
     let drawing = Drawing::new(picture);
     let height = drawing.bottom() + 44.0;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {height}\" font-family=\
-         \"system-ui, -apple-system, 'Segoe UI', sans-serif\" font-size=\"13\">\n\
-         <title>Guard posts</title>\n<style>{STYLE}</style>\n\
-         <rect width=\"100%\" height=\"100%\" style=\"fill:var(--ground)\"/>\n",
-        LEFT + WIDTH + RIGHT
-    );
+    let mut svg = svg::begin("Guard posts", STYLE, LEFT + WIDTH + RIGHT, height);
     drawing.legend(&mut svg);
     drawing.lanes(&mut svg);
     drawing.axis(&mut svg);
     picture.spans.iter().for_each(|span| drawing.bar(&mut svg, span));
     drawing.outages(&mut svg);
     drawing.now(&mut svg);
-    svg + "</svg>\n"
+    svg + svg::END
 }
 
 /// A picture, and how it is laid out.
@@ -119,7 +112,6 @@ impl<'p> Drawing<'p> {
 
     /// The names of the colours and of the marks.
     fn legend(&self, svg: &mut String) {
-        let _ = writeln!(svg, "<text class=\"head\" x=\"16\" y=\"30\">Guard posts</text>");
         let mut x = 16.0;
         for line in &self.lines {
             let (colour, text) = (self.colour(line), x + 22.0);
