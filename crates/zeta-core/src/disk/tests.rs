@@ -72,6 +72,8 @@ fn a_holder_that_is_not_listed_and_a_shared_wwn_are_reasons() {
         }
     });
     assert_eq!(words(&listing, 0), ["holder", "twin"]);
+    let reasons = judge(&listing, &listing.blockdevices[2], &[], &Limits::default());
+    assert_eq!(reasons[0].to_string(), "/dev/dm-0 (holder) is made of it");
     assert_eq!(words(&listing, 2), ["holder"]);
 }
 
@@ -101,6 +103,59 @@ fn a_loop_device_is_a_part_of_the_disk_that_it_shows() {
     let mut listing = Listing::parse(text.as_bytes()).unwrap();
     listing.put_below("/dev/loop1", "/dev/ram0");
     assert_eq!(listing.blockdevices.len(), 3);
+}
+
+#[test]
+fn the_disk_of_the_running_system_is_known_by_what_is_on_it_and_by_the_name_of_a_partition() {
+    let disk = |name: &str, children: &str| {
+        format!(
+            r#"{{"name":"{name}","type":"disk","tran":"usb","size":8000000000,"ro":false,
+            "serial":"{name}","children":[{children}]}}"#
+        )
+    };
+    // The system's one has a volume on it; of the others no partition is listed.
+    let volume = r#"{"name":"sda1","type":"part","children":[{"path":"/dev/mapper/root",
+        "type":"crypt"}]}"#;
+    let disks = [disk("sda", volume), disk("sdb", ""), disk("sdc", "")].join(",");
+    let listing = Listing::parse(format!(r#"{{"blockdevices":[{disks}]}}"#).as_bytes()).unwrap();
+    let words = |at: usize, source: &str| {
+        let reasons = judge(&listing, &listing.blockdevices[at], &[source], &Limits::default());
+        reasons.iter().map(Reason::word).collect::<Vec<_>>()
+    };
+    assert_eq!(words(0, "/dev/mapper/root[/@]"), ["holder", "system"]);
+    assert_eq!(words(1, "/dev/mapper/root[/@]"), [""; 0]);
+    assert_eq!(words(1, "/dev/sdb2"), ["system"]);
+    assert_eq!(words(2, "/dev/sdb2"), [""; 0]);
+    // One that nothing is known of could be each of them.
+    for source in ["/dev/mapper/other", "/dev/sdd1", "overlay", ""] {
+        assert_eq!(words(1, source), ["unknown_system"], "{source:?}");
+    }
+}
+
+#[test]
+fn a_place_of_a_mount_and_a_flag_are_read_as_each_version_of_lsblk_writes_them() {
+    for (of_partition, reasons) in [
+        (r#""mountpoint":"/a""#, vec!["/dev/sda1 is in use at /a"]),
+        (r#""mountpoint":"/a","mountpoints":["/a"]"#, vec!["/dev/sda1 is in use at /a"]),
+        (
+            r#""mountpoint":"/a","mountpoints":[null,"/b"]"#,
+            vec!["/dev/sda1 is in use at /a", "/dev/sda1 is in use at /b"],
+        ),
+        (r#""mountpoint":null,"mountpoints":[null,""]"#, vec![]),
+        (r#""ro":"0""#, vec![]),
+        (r#""ro":0"#, vec![]),
+        (r#""ro":"1""#, vec!["it is read-only, or that is not known"]),
+        (r#""ro":1"#, vec!["it is read-only, or that is not known"]),
+    ] {
+        let text = format!(
+            r#"{{"blockdevices":[{{"name":"sda","type":"disk","tran":"usb","size":"8000000000",
+            "ro":"0","serial":"1","children":[{{"name":"sda1","type":"part",{of_partition}}}]}}]}}"#
+        );
+        let listing = Listing::parse(text.as_bytes()).unwrap();
+        let found = judge(&listing, &listing.blockdevices[0], &[], &Limits::default());
+        let found: Vec<String> = found.iter().map(Reason::to_string).collect();
+        assert_eq!(found, reasons, "{of_partition}");
+    }
 }
 
 #[test]

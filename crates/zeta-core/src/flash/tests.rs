@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::consent::{ConsentError, Plan, Planned, SCHEMA, Target, check_phrase};
+use super::consent::{ConsentError, MAX, Plan, Planned, SCHEMA, Target, check_phrase};
 use super::order::{HEAD, MARK, Part, Step, is_half_written, steps};
 use super::progress::{Progress, size};
 use super::select::{Names, SelectError, select};
@@ -97,6 +97,11 @@ proptest! {
         // The old end, where a partition table has its copy, is gone.
         let end = (disk - image).min(HEAD) as usize;
         prop_assert!(bytes.ends_with(&vec![0; end]));
+        // What lies between is as it was.
+        let behind = image.next_multiple_of(block).max(HEAD) as usize;
+        let before = (disk.saturating_sub(HEAD) / block * block) as usize;
+        let between = bytes.get(behind..before).unwrap_or_default();
+        prop_assert!(between.iter().all(|byte| *byte == 0xee));
         let compares = steps.iter().filter(|step| matches!(step, Step::Compare(_)));
         let compared: u64 = compares.map(|step| match step {
             Step::Compare(part) => part.to - part.from,
@@ -142,6 +147,8 @@ fn a_plan_is_a_consent_to_what_it_says_and_to_nothing_else() {
     let now = plan();
     let text = now.text();
     let hash = digest(text.as_bytes());
+    // A stick may get a hundred files.
+    assert!(100 * text.len() < MAX);
     assert_eq!(now.check(text.as_bytes(), &hash), Ok(()));
     assert_eq!(now.check(text.as_bytes(), &format!(" {}\n", hash.to_uppercase())), Ok(()));
     let other = ConsentError::Digest(hash.clone());
@@ -188,12 +195,14 @@ fn the_rest_is_that_of_the_rate() {
     let progress = |done, ms| Progress { done, all: 100 << 20, took: Duration::from_millis(ms) };
     assert_eq!(progress(10 << 20, 1000).rest(), Some(Duration::from_secs(9)));
     assert_eq!(progress(0, 1000).rest(), None);
-    assert_eq!(progress(10 << 20, 0).rest(), None);
+    // Too little time says nothing.
+    assert_eq!([0, 9, 10].map(|ms| progress(5, ms).rate()), [None, None, Some(500)]);
     let line = progress(10 << 20, 1000).line("writing");
     assert_eq!(line, "writing 10 % (10.0 MiB of 100.0 MiB), 10.0 MiB/s, 9 s left");
     assert_eq!(
         Progress { done: 0, all: 0, took: Duration::ZERO }.line("x"),
         "x 100 % (0 B of 0 B)"
     );
-    assert_eq!(size(1536), "1.5 KiB");
+    let sizes = [(1023, "1023 B"), (1 << 10, "1.0 KiB"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB")];
+    sizes.iter().for_each(|(bytes, text)| assert_eq!(size(*bytes), *text));
 }
